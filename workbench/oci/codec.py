@@ -59,7 +59,8 @@ def encode(value: Any) -> Any:
 
 def _encode_dataclass(value: Any) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for name, field in _fields(type(value)):
+    kind: Any = type(value)
+    for name, field in _fields(kind):
         item = getattr(value, field.name)
         if field.name == "extra":
             tree.update(encode(item))
@@ -84,7 +85,7 @@ def decode(kind: Any, tree: Any, place: str) -> Any:
     if origin in (Union, types.UnionType):
         return _decode_union(kind, tree, place)
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(typing.cast("type[Any]", kind), tree, place)
+        return _decode_dataclass(kind, tree, place)
     if origin is tuple:
         return _decode_tuple(kind, tree, place)
     if origin is not None and issubclass(origin, Mapping):
@@ -104,7 +105,7 @@ def _decode_union(kind: Any, tree: Any, place: str) -> Any:
     return decode(options[-1], tree, place)
 
 
-def _decode_dataclass(kind: type[Any], tree: Any, place: str) -> Any:
+def _decode_dataclass(kind: Any, tree: Any, place: str) -> Any:
     if not isinstance(tree, dict):
         raise InvalidInput(f"{place} must be an object, not {_json_name(tree)}")
     hints = _hints(kind)
