@@ -33,6 +33,7 @@ _X86_64: Final = {
     "ioprio_set": 251,
     "keyctl": 250,
     "sched_setattr": 314,
+    "seccomp": 317,
 }
 _GENERIC: Final = {
     "clone": 220,
@@ -41,6 +42,7 @@ _GENERIC: Final = {
     "ioprio_set": 30,
     "keyctl": 219,
     "sched_setattr": 274,
+    "seccomp": 277,
 }
 _NUMBERS: Final = _COMMON | (_X86_64 if os.uname().machine == "x86_64" else _GENERIC)
 
