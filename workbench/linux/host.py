@@ -78,8 +78,9 @@ def probe(root: Path) -> Host:
     return Host(
         uid=uid, gid=gid, rootless=uid != 0,
         user_namespaces=trial.user_namespaces,
-        namespaces=frozenset(k for k, file in FILES.items() if os.path.exists(f"/proc/self/ns/{file}")),
-        subuid=_mapped("/etc/subuid", uid, newuidmap), subgid=_mapped("/etc/subgid", gid, newuidmap),
+        namespaces=frozenset(k for k, f in FILES.items() if Path("/proc/self/ns", f).exists()),
+        subuid=_mapped("/etc/subuid", uid, newuidmap),
+        subgid=_mapped("/etc/subgid", gid, newuidmap),
         newuidmap=newuidmap, overlay=trial.overlay, overlay_userxattr=trial.overlay and uid != 0,
         cgroup=cgroup, cgroup_hierarchies=hierarchies, cgroup_writable=writable,
         seccomp=_has_line("/proc/self/status", "Seccomp:"),
@@ -244,7 +245,9 @@ def _has_nftables() -> bool:
     """Opening a netlink socket of the family loads the module where it is one."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
-            return os.path.exists("/proc/net/netfilter/nf_log") or _has_line("/proc/modules", "nf_tables")
+            return os.path.exists("/proc/net/netfilter/nf_log") or _has_line(
+                "/proc/modules", "nf_tables"
+            )
     except OSError:
         return False
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from workbench.linux import libc
@@ -160,7 +162,9 @@ def parse_options(options: Iterable[str]) -> MountFlags:
             attribute, clear = _RECURSIVE[option]
             if option in ("rnoatime", "rstrictatime", "rrelatime"):
                 minus |= _ATTR_ATIME
-            plus, minus = (plus & ~attribute, minus | attribute) if clear else (plus | attribute, minus)
+            plus, minus = (
+                (plus & ~attribute, minus | attribute) if clear else (plus | attribute, minus)
+            )
         elif option in ("idmap", "ridmap"):
             idmap = option
         elif option not in ("tmpcopyup", "copy-symlink"):
@@ -220,7 +224,7 @@ def open_source(path: str) -> int:
 
 
 def _is_directory(descriptor: int) -> bool:
-    return os.stat(f"/proc/self/fd/{descriptor}").st_mode & 0o170000 == 0o040000
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
 def _target(root: Root, path: str, *, directory: bool) -> int:
@@ -246,7 +250,7 @@ def _mount_long_overlay(item: Mount, options: MountFlags, target: str) -> None:
     """mount(2) takes one page of options: name the layers relative to the folder they share."""
     keys = dict(option.partition("=")[::2] for option in options.data)
     lowers = re.split(r"(?<!\\):", keys["lowerdir"])
-    shared = os.path.dirname(os.path.commonprefix(lowers)) or "/"
+    shared = os.path.commonpath(lowers)
     keys["lowerdir"] = ":".join(os.path.relpath(path, shared) for path in lowers)
     data = ",".join(f"{name}={value}" if value else name for name, value in keys.items())
     back = os.open(".", os.O_PATH | os.O_CLOEXEC)
@@ -370,14 +374,14 @@ class MountEntry:
 
 def mountinfo(pid: int | str = "self") -> list[MountEntry]:
     """The mounts that a process sees. Raises OSError."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        return [_parse_entry(line) for line in lines]
+    text = Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "surrogateescape")
+    return [_parse_entry(line) for line in text.splitlines()]
 
 
 def _parse_entry(line: str) -> MountEntry:
-    head, _, tail = line.rstrip("\n").partition(" - ")
+    head, _, tail = line.partition(" - ")
     number, parent, device, root, target, options, *tags = head.split(" ")
-    fstype, source, super_options = (tail.split(" ", 2) + ["", ""])[:3]
+    fstype, source, super_options = [*tail.split(" ", 2), "", ""][:3]
     return MountEntry(
         id=int(number), parent=int(parent), device=device, root=_unescape(root),
         target=_unescape(target), options=tuple(options.split(",")), tags=tuple(tags),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -69,9 +70,9 @@ def differing(pid: int) -> tuple[str, ...]:
 
 def _identity(pid: int, file: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(f"/proc/{pid or 'self'}/ns/{file}")
+        status = Path(f"/proc/{pid or 'self'}/ns/{file}").stat()
     except FileNotFoundError:
-        if pid and not os.path.exists(f"/proc/{pid}"):
+        if pid and not Path(f"/proc/{pid}").exists():
             raise
         return None
     return status.st_dev, status.st_ino
@@ -97,6 +98,8 @@ def _write(path: str, text: str) -> None:
     try:
         os.write(descriptor, text.encode())
     except OSError as error:
-        raise OSError(error.errno, f"{os.strerror(error.errno or 0)}, writing {text!r}", path) from None
+        raise OSError(
+            error.errno, f"{os.strerror(error.errno or 0)}, writing {text!r}", path
+        ) from None
     finally:
         os.close(descriptor)

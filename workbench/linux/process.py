@@ -19,7 +19,6 @@ _CLOSE_RANGE_CLOEXEC: Final = 4
 _LAST: Final = 0xFFFFFFFF
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 _IOPRIO_WHO_PROCESS: Final = 1
-_NUMBERS_OF_AN_OPEN_PROCESS: Final = "/proc/self/fd"
 
 
 def pidfd_open(pid: int) -> int:
@@ -110,10 +109,10 @@ def _close_range(low: int, high: int) -> None:
 
 def _open_descriptors(first: int) -> list[int]:
     try:
-        names = os.listdir(_NUMBERS_OF_AN_OPEN_PROCESS)
+        numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
     except OSError:
         return list(range(first, os.sysconf("SC_OPEN_MAX")))
-    return [int(name) for name in names if int(name) >= first]
+    return [number for number in numbers if number >= first]
 
 
 def working_directory() -> str:

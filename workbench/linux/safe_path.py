@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from workbench.linux import libc
@@ -57,7 +57,9 @@ def openat2(directory: int, path: str | bytes, flags: int, mode: int, resolve: i
             return libc.syscall("openat2", directory, name, how, len(how))
         except OSError as error:
             if error.errno != errno.EAGAIN:
-                raise OSError(error.errno, os.strerror(error.errno or 0), os.fsdecode(name)) from None
+                raise OSError(
+                    error.errno, os.strerror(error.errno or 0), os.fsdecode(name)
+                ) from None
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fsdecode(name))
 
 
@@ -75,7 +77,7 @@ def make_directories(root: Root, path: str, mode: int = 0o755) -> int:
 
 
 def make_file(root: Root, path: str, mode: int = 0o644) -> int:
-    """Open the file ``path`` beneath ``root`` (O_PATH), made empty where missing. Raises OSError."""
+    """Open the file ``path`` beneath ``root`` (O_PATH), made where missing. Raises OSError."""
     head, _, name = path.rstrip("/").rpartition("/")
     parent = make_directories(root, head or "/")
     try:
@@ -114,7 +116,7 @@ def resolve_in_root(root: str | os.PathLike[str], path: str) -> str:
             del parts[-1:]
             continue
         try:
-            target = os.readlink("/".join([base, *parts, part]))
+            target = str(Path("/".join([base, *parts, part])).readlink())
         except OSError:
             parts.append(part)
             continue
@@ -177,15 +179,11 @@ def _walk(root: int, path: str, flags: int, mode: int = 0, *, make: int | None =
 
 
 def _link(directory: int, name: str) -> str | None:
-    """The target of a symbolic link, or None. Links of procfs are magic: refused."""
+    """The text of a symbolic link, or None. The magic links of procfs are but text here."""
     try:
-        target = os.readlink(name, dir_fd=directory)
+        return os.readlink(name, dir_fd=directory)
     except OSError:
         return None
-    status = os.lstat(name, dir_fd=directory)
-    if stat.S_ISLNK(status.st_mode) and status.st_size == 0:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-    return target
 
 
 def _step(directory: int, name: str, make: int | None) -> int:
@@ -199,8 +197,6 @@ def _open_last(directory: int, name: str, flags: int, mode: int, make: int | Non
     except FileNotFoundError:
         if make is None:
             raise
-    try:
+    with suppress(FileExistsError):
         os.mkdir(name, make, dir_fd=directory)
-    except FileExistsError:
-        pass
     return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)

@@ -34,6 +34,11 @@ class Channel:
         self.socket = end
         self.descriptors: list[int] = []
 
+    @classmethod
+    def of(cls, number: int) -> Channel:
+        """The end that a descriptor is."""
+        return cls(socket.socket(fileno=number))
+
     def send(self, kind: str, **values: Any) -> None:
         self.socket.send(json.dumps({"type": kind, **values}).encode())
 

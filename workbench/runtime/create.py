@@ -199,6 +199,7 @@ class _Birth:
         preserved: Sequence[int], listener: socket.socket | None,
     ) -> int:  # fmt: skip
         """One fork where all namespaces are new; a stage between us where some are joined."""
+
         def become_init() -> NoReturn:
             init.run(self.plan, theirs, stdio=stdio, preserved=preserved, listener=listener)
 
@@ -292,7 +293,7 @@ def _run_stage(todo: InitPlan, channel: Channel, become_init: Any) -> NoReturn:
     try:
         pid = init.join_and_clone(todo, channel)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-        init.report(channel, error, "joining namespaces")
+        init.report(channel, error, None)
         os._exit(1)
     if pid == 0:
         become_init()
@@ -311,7 +312,10 @@ def _wait_for_stage(stage: int, channel: Channel, program: str) -> int:
 
 
 def start(directory: Path) -> None:
-    """Start a container that was created ``detached``. Raises as ``Created.start``, and Conflict."""
+    """Start a container that was created ``detached``.
+
+    Raises as ``Created.start``, and Conflict unless it is in the state "created".
+    """
     now = state.state(directory)
     if now.status != "created":
         raise Conflict(f"cannot start a container in the {now.status} state")

@@ -1,7 +1,7 @@
 """The child's side: perform the plan, wait for start, become the program.
 
 This is our interpreter, forked, in the middle of somebody else's file system. So it loads no
-module (``_forget_the_caller`` takes the means away), keeps no descriptor of the caller, and ends
+module (``forget_the_caller`` takes the means away), keeps no descriptor of the caller, and ends
 only by execve(2) or ``os._exit``.
 """
 
@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from workbench.linux import namespaces, process
-from workbench.runtime import perform, steps
+from workbench.runtime import perform
 from workbench.runtime.channel import Channel, error_message
 from workbench.runtime.plan import InitPlan
 from workbench.runtime.scene import Scene
+from workbench.runtime.steps import Step
 
 _FAILED = 125
 
@@ -40,33 +41,41 @@ def run(
     """
     scene: Scene | None = None
     try:
-        _forget_the_caller()
-        channel, listener = arrange_descriptors(channel, listener, stdio, preserved)
-        proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        scene = Scene(channel=channel, proc=proc)
-        for step in plan.prepare:
-            scene.doing = step.describe()
-            perform.perform(step, scene)
-        for step in plan.begin:
-            scene.doing = step.describe()
-            if isinstance(step, steps.AwaitStart):
-                scene.channel = _await_start(scene, listener)
-            else:
-                perform.perform(step, scene)
+        forget_the_caller()
+        ours = [channel.fileno(), *([listener.fileno()] if listener else [])]
+        number, *rest = arrange_descriptors(ours, stdio, preserved)
+        scene = Scene(channel=Channel.of(number), proc=open_proc())
+        if rest:
+            scene.listener = socket.socket(fileno=rest[0])
+        perform_all(plan.prepare, scene)
+        perform_all(plan.begin, scene)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-        report(scene.channel if scene else channel, error, scene.doing if scene else "init")
+        report(scene.channel if scene else channel, error, scene)
     os._exit(_FAILED)
 
 
-def report(channel: Channel, error: BaseException, doing: str) -> None:
+def perform_all(todo: Sequence[Step], scene: Scene) -> None:
+    """The loop: one step after the other. Raises what the step raises."""
+    for step in todo:
+        scene.step = step
+        perform.perform(step, scene)
+
+
+def report(channel: Channel, error: BaseException, scene: Scene | None) -> None:
     """Tell the parent. Where nobody listens any more there is nothing left to do."""
+    doing = scene.step.describe() if scene and scene.step else "starting"
     try:
-        channel.send("error", **error_message(error, doing))
+        channel.send("error", **error_message(error, scene.doing or doing if scene else doing))
     except OSError:
         os._exit(_FAILED)
 
 
-def _forget_the_caller() -> None:
+def open_proc() -> int:
+    """The host's procfs, before anything of the container's could stand in its place."""
+    return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def forget_the_caller() -> None:
     """Signals as for a fresh program; nothing is imported from now on, as paths change meaning."""
     gc.disable()
     sys.meta_path.clear()
@@ -82,34 +91,21 @@ _FIXED = (signal.SIGKILL, signal.SIGSTOP)
 
 
 def arrange_descriptors(
-    channel: Channel,
-    listener: socket.socket | None,
-    stdio: Sequence[int] | None,
-    preserved: Sequence[int],
-) -> tuple[Channel, socket.socket | None]:
-    """0, 1, 2 as given, then what is preserved, then ours (close-on-exec); the rest is closed."""
+    ours: Sequence[int], stdio: Sequence[int] | None, preserved: Sequence[int]
+) -> list[int]:
+    """0, 1, 2 as given, then what is preserved, then ours (close-on-exec); the rest is closed.
+
+    Returns the new numbers of ``ours``.
+    """
     first = 3 + len(preserved)
     wanted = [*(stdio if stdio is not None else (0, 1, 2)), *preserved]
-    sources = [channel.fileno(), *([listener.fileno()] if listener else []), *wanted]
-    safe = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, first + len(sources)) for number in sources]
-    ours = safe[: -len(wanted)]
-    for target, source in enumerate(safe[-len(wanted) :]):
+    floor = first + len(ours) + len(wanted)
+    safe = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, floor) for number in (*ours, *wanted)]
+    moved = safe[: len(ours)]
+    for target, source in enumerate(safe[len(ours) :]):
         os.dup2(source, target)
-    process.close_from(first, keep=frozenset(ours))
-    moved = Channel(socket.socket(fileno=ours[0]))
-    return moved, socket.socket(fileno=ours[1]) if listener else None
-
-
-def _await_start(scene: Scene, listener: socket.socket | None) -> Channel:
-    """The channel on which to report from now on: that of whoever says start."""
-    scene.channel.send("created")
-    if listener is None:
-        perform.await_message(scene, "start")
-        return scene.channel
-    scene.channel.close()
-    connection, _ = listener.accept()
-    listener.close()
-    return Channel(connection)
+    process.close_from(first, keep=frozenset(moved))
+    return moved
 
 
 def join_and_clone(plan: InitPlan, channel: Channel) -> int:
@@ -126,5 +122,5 @@ def join_and_clone(plan: InitPlan, channel: Channel) -> int:
         except OSError as error:
             raise OSError(error.errno, os.strerror(error.errno or 0), namespace.path) from None
         os.close(descriptor)
-    process.set_dumpable(on=True)
+    process.set_dumpable(on=bool(plan.uid_mappings))  # the parent must be able to map
     return process.fork(plan.flags | namespaces.CLONE_PARENT)

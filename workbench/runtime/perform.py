@@ -11,18 +11,18 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from workbench.errors import (
     CommandNotFound,
     CommandNotRunnable,
-    Internal,
     InvalidInput,
     Unsupported,
 )
 from workbench.linux import capabilities, libc, namespaces, process, seccomp, trampoline
 from workbench.runtime import hooks, perform_files, steps
-from workbench.runtime.channel import Message
+from workbench.runtime.channel import Channel, Message
 from workbench.runtime.scene import Scene
 from workbench.runtime.steps import Step
 
@@ -97,6 +97,7 @@ def _unshare(step: steps.Unshare, scene: Scene) -> None:
 
 
 def _enter_time_namespace(step: steps.EnterTimeNamespace, scene: Scene) -> None:
+    process.set_dumpable(on=True)  # else timens_offsets belongs to the root of the host
     namespaces.unshare(namespaces.CLONE_NEWTIME)
     lines = [
         f"{_CLOCKS[clock]} {offset.secs} {offset.nanosecs}\n"
@@ -110,6 +111,7 @@ def _enter_time_namespace(step: steps.EnterTimeNamespace, scene: Scene) -> None:
         namespaces.setns(entered, namespaces.CLONE_NEWTIME)
     finally:
         os.close(entered)
+    process.set_dumpable(on=False)
 
 
 def _write_proc(scene: Scene, name: str, text: str) -> None:
@@ -239,6 +241,7 @@ def _drop_bounding(step: steps.DropBounding, scene: Scene) -> None:
 
 def _change_user(step: steps.ChangeUser, scene: Scene) -> None:
     user = step.user
+    _give_streams(user.uid)
     try:
         if step.groups:
             os.setgroups(user.additional_gids)
@@ -250,6 +253,15 @@ def _change_user(step: steps.ChangeUser, scene: Scene) -> None:
             raise InvalidInput(text) from error
         raise
     process.set_dumpable(on=False)
+
+
+def _give_streams(uid: int) -> None:
+    """Pipes and terminals become the user's, so that /dev/stdout can be opened by name."""
+    for number in range(3):
+        with contextlib.suppress(OSError):
+            status = os.fstat(number)
+            if status.st_uid != uid and (stat.S_ISFIFO(status.st_mode) or os.isatty(number)):
+                os.fchown(number, uid, -1)
 
 
 def _capabilities(step: steps.SetCapabilities, scene: Scene) -> None:
@@ -289,7 +301,7 @@ def _find_program(step: steps.FindProgram, scene: Scene) -> None:
         scene.program = name
         return
     for directory in environment.get("PATH", "").split(":"):
-        path = os.path.join(directory or ".", name)
+        path = f"{directory or '.'}/{name}"
         if _is_runnable(path):
             scene.program = path
             return
@@ -298,7 +310,7 @@ def _find_program(step: steps.FindProgram, scene: Scene) -> None:
 
 def _check_runnable(name: str) -> None:
     try:
-        status = os.stat(name)
+        status = Path(name).stat()
     except PermissionError:
         raise CommandNotRunnable(f'exec: "{name}": permission denied') from None
     except OSError as error:
@@ -312,7 +324,7 @@ def _check_runnable(name: str) -> None:
 
 def _is_runnable(path: str) -> bool:
     try:
-        return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK)
+        return Path(path).is_file() and os.access(path, os.X_OK)
     except OSError:
         return False
 
@@ -343,7 +355,15 @@ def _home(uid: int) -> str:
 
 
 def _await_start(step: steps.AwaitStart, scene: Scene) -> None:
-    raise Internal("only init itself can wait for start")
+    """Say "created"; from now on the channel is that of whoever says start."""
+    scene.channel.send("created")
+    if scene.listener is None:
+        await_message(scene, "start")
+        return
+    scene.channel.close()
+    connection, _ = scene.listener.accept()
+    scene.listener.close()
+    scene.channel = Channel(connection)
 
 
 def _run(step: steps.Run, scene: Scene) -> NoReturn:
@@ -386,6 +406,7 @@ _PERFORMERS: Final[dict[type[Step], Callable[[Any, Scene], None]]] = {
     steps.MakeDevice: perform_files.make_device,
     steps.MakeLink: perform_files.make_link,
     steps.OpenConsole: perform_files.open_console,
+    steps.AdoptConsole: perform_files.adopt_console,
     steps.AskForHooks: _ask_for_hooks,
     steps.RunHook: _run_hook,
     steps.MaskPath: perform_files.mask_path,

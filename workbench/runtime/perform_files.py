@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import Final
 
 from workbench.linux import mount, pty
@@ -41,7 +42,7 @@ def seal_parent_mount(step: steps.SealParentMount, scene: Scene) -> None:
         except OSError as error:
             if error.errno != errno.EINVAL or path == "/":
                 raise
-        path = os.path.dirname(path)
+        path = str(Path(path).parent)
 
 
 def mount_root(step: steps.MountRoot, scene: Scene) -> None:
@@ -73,7 +74,7 @@ def _mount_mapped(step: steps.MountInside, scene: Scene) -> None:
     """A bind whose ids are shifted: a detached copy gets the map, and is then put in place."""
     options = mount.parse_options(step.mount.options)
     source = mount.open_source(step.mount.source)
-    is_directory = stat.S_ISDIR(os.stat(_fd(source)).st_mode)
+    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     make = make_directories if is_directory else make_file
     place = make(scene.root, step.mount.target)
     holder = user_namespace_for(step.uid_mappings, step.gid_mappings)
@@ -127,7 +128,7 @@ def _mknod(step: steps.MakeDevice, parent: int, name: str) -> bool:
         return False
     node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
-        os.chmod(_fd(node), stat.S_IMODE(mode))
+        Path(_fd(node)).chmod(stat.S_IMODE(mode))
         os.chown(_fd(node), device.uid or 0, device.gid or 0)
     finally:
         os.close(node)
@@ -164,11 +165,13 @@ def open_console(step: steps.OpenConsole, scene: Scene) -> None:
             mount.mount_at("", _fd(slave), _fd(place), MS_BIND, "")
         finally:
             os.close(place)
-    adopt_console(master, slave, scene)
+    scene.console = (master, slave)
+    adopt_console(steps.AdoptConsole(), scene)
 
 
-def adopt_console(master: int, slave: int, scene: Scene) -> None:
+def adopt_console(step: steps.AdoptConsole, scene: Scene) -> None:
     """Make the slave our terminal and standard streams; give the master to the parent."""
+    master, slave = scene.console
     pty.make_controlling(slave)
     for number in range(3):
         os.dup2(slave, number)
@@ -189,7 +192,7 @@ def mask_path(step: steps.MaskPath, scene: Scene) -> None:
     if place is None:
         return
     try:
-        if stat.S_ISDIR(os.stat(_fd(place)).st_mode):
+        if stat.S_ISDIR(os.fstat(place).st_mode):
             mount.mount_at("tmpfs", "tmpfs", _fd(place), MS_RDONLY, "size=0k,nr_inodes=1")
         else:
             mount.mount_at("", "/dev/null", _fd(place), MS_BIND, "")

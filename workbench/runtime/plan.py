@@ -30,6 +30,7 @@ from workbench.runtime.plan_files import Situation, device_steps, mount_steps
 from workbench.runtime.steps import Step
 
 _LATE = ("cgroup", "time")
+_PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
 _TRAMPOLINE_CALLS = frozenset({"execveat", "execve", "fcntl", "write", "exit_group"})
 
 
@@ -190,12 +191,12 @@ def _check_sysctls(linux: Linux, situation: Situation) -> None:
 def _arrival(spec: Spec, linux: Linux, situation: Situation, name: str) -> Iterator[Step]:
     """From the clone to the first mount."""
     yield steps.NewSession()
+    if spec.process and spec.process.oom_score_adj is not None:
+        yield steps.SetOomScore(spec.process.oom_score_adj)
     if "user" in situation.made:
         yield steps.AwaitParent("the id maps")
     if situation.user_namespace:
         yield steps.BecomeRoot()
-    if spec.process and spec.process.oom_score_adj is not None:
-        yield steps.SetOomScore(spec.process.oom_score_adj)
     yield steps.HideFromOthers()
     yield steps.NewKeyring(f"_ses.{name}")
     if "time" in situation.made:
@@ -332,13 +333,19 @@ def run_steps(process: Process, seccomp: Seccomp | None) -> Iterator[Step]:
     yield steps.Run(process.args, process.env, sealed=sealed)
 
 
+def names_call(seccomp: Seccomp, name: str) -> bool:
+    """Whether a filter lets the call through for some arguments at least."""
+    if seccomp.default_action in _PASSING:
+        return True
+    return any(rule.action in _PASSING and name in rule.names for rule in seccomp.syscalls)
+
+
 def _allows(seccomp: Seccomp, names: frozenset[str]) -> bool:
     """Whether a filter lets all these calls through whatever their arguments."""
-    allowed = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
-    open_names = set(names) if seccomp.default_action in allowed else set()
+    open_names = set(names) if seccomp.default_action in _PASSING else set()
     for rule in seccomp.syscalls:
-        if rule.action in allowed and not rule.args:
+        if rule.action in _PASSING and not rule.args:
             open_names.update(rule.names)
-        elif rule.action not in allowed:
+        elif rule.action not in _PASSING:
             open_names.difference_update(rule.names)
     return names <= open_names

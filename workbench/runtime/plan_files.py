@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from workbench.errors import InvalidInput, Unsupported
@@ -109,7 +110,7 @@ def _bind(point: MountPoint, target: str, situation: Situation) -> Mount:
     """A bind of a directory brings what is mounted below it only with ``rbind``."""
     if not point.source:
         raise InvalidInput(f"the bind mount on {point.destination} has no source")
-    source = os.path.join(situation.bundle, point.source)
+    source = str(PurePath(situation.bundle, point.source))
     options = point.options if any(o in _BINDS for o in point.options) else ("bind", *point.options)
     return Mount(type="bind", source=source, target=target, options=options)
 
@@ -154,7 +155,7 @@ def _cgroup(target: str, options: tuple[str, ...], situation: Situation) -> Iter
     )  # fmt: skip
     for name, place in hierarchies:
         if name:
-            below = f"{target}/{os.path.basename(place)}"
+            below = f"{target}/{PurePath(place).name}"
             yield Mount(type="cgroup", source="cgroup", target=below, options=(*flags, name))
 
 

@@ -28,7 +28,7 @@ def bind_at(directory: Path, name: str) -> socket.socket:
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with _near(directory, name) as path:
         end.bind(path)
-        os.chmod(path, 0o600)
+        Path(path).chmod(0o600)
     end.listen(1)
     return end
 

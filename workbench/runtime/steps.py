@@ -262,6 +262,17 @@ class OpenConsole(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptConsole(Step):
+    """A terminal that was opened before the process existed."""
+
+    call = "ioctl(TIOCSCTTY), dup2()"
+    manual = "ioctl_tty(2)"
+
+    def describe(self) -> str:
+        return "make the terminal ours"
+
+
+@dataclass(frozen=True, slots=True)
 class AskForHooks(Step):
     """prestart and createRuntime hooks run outside, while the namespaces exist already."""
 
