@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,10 @@ Rung = Literal["root", "rootless", "rootless-bound-proc", "chroot", "images-only
 _TOOL_PATHS: Final = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 _MS_REC_PRIVATE: Final = 0x4000 | 1 << 18
 _TRIAL_SECONDS: Final = 10
+_NETLINK_NETFILTER: Final = 12
+_NFT_MSG_GETGEN: Final = 10 << 8 | 16
+_NLM_F_REQUEST: Final = 1
+_NLMSG_ERROR: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,14 +248,17 @@ def _has_pidfd() -> bool:
 
 
 def _has_nftables() -> bool:
-    """Opening a netlink socket of the family loads the module where it is one."""
+    """Ask nfnetlink for the generation of the rules; a kernel without nf_tables says EINVAL."""
+    request = struct.pack("=IHHIIBBH", 20, _NFT_MSG_GETGEN, _NLM_F_REQUEST, 1, 0, 0, 0, 0)
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
-            return os.path.exists("/proc/net/netfilter/nf_log") or _has_line(
-                "/proc/modules", "nf_tables"
-            )
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as end:
+            end.settimeout(0.2)
+            end.send(request)
+            answer = end.recv(4096)
     except OSError:
         return False
+    kind, code = struct.unpack_from("=4xH10xi", answer)
+    return kind != _NLMSG_ERROR or code in (0, -errno.EPERM)
 
 
 def _in_user_namespace() -> bool:

@@ -175,7 +175,7 @@ class _Birth:
         listener = bind_at(self.directory, START_SOCKET) if detached else None
         ours, theirs = pair()
         numbers = (stdio.stdin, stdio.stdout, stdio.stderr) if stdio else None
-        pid = 0
+        pid, pidfd = 0, -1
         try:
             pid = self._clone(ours, theirs, numbers, preserved, listener)
             theirs.close()
@@ -183,7 +183,7 @@ class _Birth:
             self._converse(pid, ours, console_socket)
             self._record(pid)
         except BaseException:
-            self._abandon(pid, ours)
+            self._abandon(pid, pidfd, ours)
             raise
         finally:
             if listener is not None:
@@ -267,9 +267,11 @@ class _Birth:
         )  # fmt: skip
         state.write(self.directory, record)
 
-    def _abandon(self, pid: int, channel: Channel) -> None:
+    def _abandon(self, pid: int, pidfd: int, channel: Channel) -> None:
         """What an unborn container leaves: a child, a pty, a socket."""
         channel.close()
+        if pidfd >= 0:
+            os.close(pidfd)
         if pid > 0:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -202,7 +202,10 @@ class _Entry:
         scene: Scene | None = None
         try:
             init.forget_the_caller()
-            scene = self._arrive(channel, stdio, preserved)
+            ours = [channel.fileno(), self.pidfd]
+            number, pidfd = init.arrange_descriptors(ours, stdio, preserved)
+            scene = Scene(channel=Channel.of(number), proc=init.open_proc())
+            self._arrive(scene, pidfd)
             init.perform_all(self.plan.stage, scene)
             if "pid" in self.plan.join:
                 pid = process.fork(namespaces.CLONE_PARENT)
@@ -214,21 +217,17 @@ class _Entry:
             init.report(scene.channel if scene else channel, error, scene)
         os._exit(1)
 
-    def _arrive(
-        self, channel: Channel, stdio: Sequence[int] | None, preserved: Sequence[int]
-    ) -> Scene:
+    def _arrive(self, scene: Scene, pidfd: int) -> None:
         """Into the cgroup (by the parent), out of sight, into the namespaces."""
-        ours = [channel.fileno(), self.pidfd]
-        number, pidfd = init.arrange_descriptors(ours, stdio, preserved)
-        scene = Scene(channel=Channel.of(number), proc=init.open_proc())
         perform.await_message(scene, "proceed")
         process.set_dumpable(on=False)
         scene.doing = "joining the namespaces of the container"
         _join(self.plan, self.record.pid, pidfd)
         os.close(pidfd)
         if self.wanted.terminal:
+            scene.doing = "opening a terminal"
             scene.console = _open_console(self.wanted)
-        return scene
+        scene.doing = ""
 
 
 def _join(plan: ExecutePlan, pid: int, pidfd: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from workbench.errors import Unsupported
@@ -60,12 +61,13 @@ def user_namespace_for(uids: Sequence[IDMapping], gids: Sequence[IDMapping]) -> 
     reader, writer = os.pipe()
     child = process.fork(namespaces.CLONE_NEWUSER)
     if child == 0:
-        os.close(writer)
-        os.read(reader, 1)
+        os.write(writer, os.fsencode(Path("/proc/self").readlink()))
+        signal.pause()
         os._exit(0)
     try:
-        write_maps(child, uids, gids)
-        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        number = int(os.read(reader, 16))  # in the host's /proc it has another pid than for us
+        write_maps(number, uids, gids)
+        return os.open(f"/proc/{number}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(reader)
         os.close(writer)

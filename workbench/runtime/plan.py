@@ -335,9 +335,11 @@ def run_steps(process: Process, seccomp: Seccomp | None) -> Iterator[Step]:
 
 def names_call(seccomp: Seccomp, name: str) -> bool:
     """Whether a filter lets the call through for some arguments at least."""
-    if seccomp.default_action in _PASSING:
+    rules = [rule for rule in seccomp.syscalls if name in rule.names]
+    if any(rule.action in _PASSING for rule in rules):
         return True
-    return any(rule.action in _PASSING and name in rule.names for rule in seccomp.syscalls)
+    refused = any(not rule.args for rule in rules)
+    return seccomp.default_action in _PASSING and not refused
 
 
 def _allows(seccomp: Seccomp, names: frozenset[str]) -> bool:
