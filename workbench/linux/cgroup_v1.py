@@ -90,6 +90,8 @@ class V1Cgroup:
         files.write(f"{self.paths['freezer']}/freezer.state", "THAWED")
 
     def kill(self) -> None:
+        if not self.pids():
+            return
         if "freezer" in self.paths:
             self.freeze()
             files.signal_all(self.paths["freezer"])
