@@ -23,7 +23,7 @@ from workbench.linux.bpf import RETURN as BPF_RETURN
 from workbench.linux.seccomp_actions import KILL_THREAD, action_value
 from workbench.linux.seccomp_rules import Outcome, Range, ranges
 from workbench.linux.seccomp_tree import Code
-from workbench.linux.syscalls import X32_BIT, architecture, table
+from workbench.linux.syscalls import X32_BIT, architecture
 from workbench.oci.runtime_spec import Seccomp
 
 _ARCHITECTURES: Final = {
@@ -99,9 +99,8 @@ def install(program: bytes, flags: Iterable[str] = ()) -> None:
     """
     code = array("B", program)
     address, size = code.buffer_info()
-    number = table(architecture())["seccomp"]
     header = pack("@HP", size // 8, address)  # struct sock_fprog
-    failed = libc.call("syscall", number, _SET_MODE_FILTER, flag_bits(flags), header)
+    failed = libc.syscall("seccomp", _SET_MODE_FILTER, flag_bits(flags), header)
     if failed:
         raise OSError(f"seccomp: thread {failed} cannot take the filter")
 
