@@ -286,7 +286,9 @@ def test_a_configured_device_has_its_mode_and_owner(box: Box) -> None:
 
 def test_masked_paths_show_nothing(box: Box) -> None:
     linux = Linux(masked_paths=("/proc/timer_list", "/sys/firmware", "/proc/not-there"))
-    code, text = box.shell("cat /proc/timer_list; ls /sys/firmware; touch /sys/firmware/x", linux=linux)
+    code, text = box.shell(
+        "cat /proc/timer_list; ls /sys/firmware; touch /sys/firmware/x", linux=linux
+    )
     assert code != 0
     assert text.splitlines() == ["touch: /sys/firmware/x: Read-only file system"]
 
@@ -309,7 +311,9 @@ def test_dev_is_read_only_where_asked_but_has_its_devices(box: Box) -> None:
         dataclasses.replace(m, options=(*m.options, "ro")) if m.destination == "/dev" else m
         for m in MOUNTS
     )
-    spec = dataclasses.replace(make_spec("sh", "-c", "echo x > /dev/null; touch /dev/x"), mounts=mounts)
+    spec = dataclasses.replace(
+        make_spec("sh", "-c", "echo x > /dev/null; touch /dev/x"), mounts=mounts
+    )
     assert "/dev/x: Read-only file system" in box.run(spec)[1]
 
 
@@ -321,7 +325,9 @@ def test_bind_mounts_make_their_target(box: Box, kind: str) -> None:
         (source / "inside").write_text("data")
     else:
         source.write_text("data")
-    mount = MountPoint(destination="/new/place", type="bind", source=str(source), options=("rbind", "ro"))
+    mount = MountPoint(
+        destination="/new/place", type="bind", source=str(source), options=("rbind", "ro")
+    )
     name = "/new/place/inside" if kind == "directory" else "/new/place"
     code, text = box.shell(f"cat {name}; echo x > {name}", mounts=(mount,))
     assert text.startswith("data")
@@ -376,7 +382,9 @@ def test_a_plain_directory_serves_as_root(box: Box) -> None:
     assert box.run(make_spec("x"), bundle=bundle)[0] == 0
 
 
-@pytest.mark.parametrize(("asked", "shown"), [("shared", "shared:"), ("private", ""), ("slave", "")])
+@pytest.mark.parametrize(
+    ("asked", "shown"), [("shared", "shared:"), ("private", ""), ("slave", "")]
+)
 def test_propagation_of_the_root(box: Box, asked: str, shown: str) -> None:
     _, text = box.shell("cat /proc/self/mountinfo", linux=Linux(rootfs_propagation=asked))
     root = next(line for line in text.splitlines() if line.split()[4] == "/")
@@ -452,7 +460,9 @@ def test_five_sets_for_an_ordinary_user(box: Box) -> None:
 
 
 def test_all_capabilities_are_cut_to_what_the_host_has(box: Box, host: Host) -> None:
-    every = Capabilities(bounding=capabilities.ALL, effective=capabilities.ALL, permitted=capabilities.ALL)
+    every = Capabilities(
+        bounding=capabilities.ALL, effective=capabilities.ALL, permitted=capabilities.ALL
+    )
     _, text = box.shell("cat /proc/self/status", capabilities=every)
     assert int(status_field(text, "CapEff"), 16) == capabilities.mask(host.capabilities)
 
@@ -487,12 +497,17 @@ def test_a_filter_that_forbids_the_trampoline_still_runs_the_program(box: Box) -
 
 
 def test_rlimits(box: Box) -> None:
-    limits = (Rlimit(type="RLIMIT_NOFILE", soft=100, hard=200), Rlimit(type="RLIMIT_CORE", soft=0, hard=0))
+    limits = (
+        Rlimit(type="RLIMIT_NOFILE", soft=100, hard=200),
+        Rlimit(type="RLIMIT_CORE", soft=0, hard=0),
+    )
     _, text = box.shell("ulimit -Sn; ulimit -Hn; ulimit -Hc", rlimits=limits)
     assert text.split() == ["100", "200", "0"]
 
 
-def test_a_limit_that_may_not_be_raised_stays(box: Box, host: Host, require: Callable[..., None]) -> None:
+def test_a_limit_that_may_not_be_raised_stays(
+    box: Box, host: Host, require: Callable[..., None]
+) -> None:
     require("CAP_SYS_RESOURCE" not in host.capabilities, "this host may raise every limit")
     limits = (Rlimit(type="RLIMIT_MEMLOCK", soft=1 << 62, hard=1 << 62),)
     code, text = box.shell("ulimit -Hl", rlimits=limits)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from workbench.errors import Conflict, Internal, Unsupported, WorkbenchError
 from workbench.linux import cgroup, process, seccomp
 from workbench.linux import host as hosts
-from workbench.linux.cgroup import Cgroup
+from workbench.linux.cgroup import Cgroup, CgroupDriver
 from workbench.linux.host import Host
 from workbench.oci.runtime_spec import Hooks, Linux, Resources, Spec
 from workbench.runtime import hooks as hook_runner
@@ -101,25 +101,33 @@ def create(
         raise Conflict(f"container with given ID already exists: {container_id}")
     spec = bundle.spec()
     facts = host or hosts.probe(bundle.path)
-    group, group_path = _make_cgroup(spec, container_id, facts)
-    try:
-        rootfs = str(bundle.rootfs(spec).absolute())
-        todo = plan(
-            spec, facts, bundle.rootfs_mounts(), rootfs=rootfs, bundle=str(bundle.path.absolute()),
-            name=container_id, no_pivot=no_pivot, cgroup=group is not None,
-        )  # fmt: skip
-        birth = _Birth(bundle=bundle, id=container_id, spec=spec, plan=todo, group=group,
-                       group_path=group_path, directory=where, rootfs=rootfs)  # fmt: skip
-        return birth.bring_forth(stdio, preserved_fds, console_socket, detached=detached)
-    except BaseException:
-        if group is not None:
-            with contextlib.suppress(OSError):
-                group.kill()
-                group.delete()
-        raise
+    group = _plan_cgroup(spec, container_id, facts)
+    rootfs = str(bundle.rootfs(spec).absolute())
+    todo = plan(
+        spec, facts, bundle.rootfs_mounts(), rootfs=rootfs, bundle=str(bundle.path.absolute()),
+        name=container_id, no_pivot=no_pivot, cgroup=group is not None,
+    )  # fmt: skip
+    birth = _Birth(bundle=bundle, id=container_id, spec=spec, plan=todo, wanted_group=group,
+                   directory=where, rootfs=rootfs)  # fmt: skip
+    return birth.bring_forth(stdio, preserved_fds, console_socket, detached=detached)
 
 
-def _make_cgroup(spec: Spec, container_id: str, host: Host) -> tuple[Cgroup | None, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WantedGroup:
+    """A cgroup to be made while init is at work already."""
+
+    driver: CgroupDriver
+    path: str
+    resources: Resources
+
+    def make(self) -> Cgroup:
+        try:
+            return self.driver.create(self.path, self.resources)
+        except OSError as error:
+            raise Unsupported(f"cgroup {self.path}: {error}") from error
+
+
+def _plan_cgroup(spec: Spec, container_id: str, host: Host) -> _WantedGroup | None:
     """The group that the specification asks for; None where none was asked for and none can be.
 
     Limits that cannot be given are refused, never ignored; the device rules of a container in a
@@ -128,7 +136,6 @@ def _make_cgroup(spec: Spec, container_id: str, host: Host) -> tuple[Cgroup | No
     linux = spec.linux or Linux()
     resources = linux.resources or Resources()
     driver = cgroup.driver()
-    wanted = linux.cgroups_path or f"/workbench/{container_id}"
     if driver is None:
         asked = [name for name, value in _limits(resources) if value]
         if asked:
@@ -136,14 +143,12 @@ def _make_cgroup(spec: Spec, container_id: str, host: Host) -> tuple[Cgroup | No
                 f"limits ({', '.join(asked)}) need a cgroup that this user may write",
                 hint=dict(host.reasons).get("cgroup", "no cgroup here is delegated to this user"),
             )
-        return None, ""
+        return None
     missing = [item for item in driver.missing(resources) if not item.startswith("device")]
     if missing:
         raise Unsupported("this host cannot give " + "; ".join(missing))
-    try:
-        return driver.create(wanted, resources), wanted
-    except OSError as error:
-        raise Unsupported(f"cgroup {wanted}: {error}") from error
+    path = linux.cgroups_path or f"/workbench/{container_id}"
+    return _WantedGroup(driver=driver, path=path, resources=resources)
 
 
 def _limits(resources: Resources) -> list[tuple[str, Any]]:
@@ -162,10 +167,10 @@ class _Birth:
     id: str
     spec: Spec
     plan: InitPlan
-    group: Cgroup | None
-    group_path: str
+    wanted_group: _WantedGroup | None
     directory: Path
     rootfs: str
+    group: Cgroup | None = None
     console: int | None = None
 
     def bring_forth(
@@ -220,14 +225,8 @@ class _Birth:
         return self.spec.process.args[0] if self.spec.process else ""
 
     def _converse(self, pid: int, channel: Channel, console_socket: Path | None) -> None:
-        if self.plan.uid_mappings:
-            write_maps(pid, self.plan.uid_mappings, self.plan.gid_mappings)
-            channel.send("proceed")
-        if self.group is not None:
-            self.group.add(pid)
-            channel.send("proceed")
-        for profile in self.plan.filters:
-            channel.send_filter(seccomp.compile_filter(profile))
+        with contextlib.suppress(BrokenPipeError):  # what init had to say is read below
+            self._provide(pid, channel)
         while True:
             message = channel.receive()
             if message is None:
@@ -235,6 +234,18 @@ class _Birth:
             if message["type"] == "created":
                 return
             self._answer(message, pid, channel, console_socket)
+
+    def _provide(self, pid: int, channel: Channel) -> None:
+        """What init waits for, in the order in which it asks; it works meanwhile."""
+        if self.plan.uid_mappings:
+            write_maps(pid, self.plan.uid_mappings, self.plan.gid_mappings)
+            channel.send("proceed")
+        if self.wanted_group is not None:
+            self.group = self.wanted_group.make()
+            self.group.add(pid)
+            channel.send("proceed")
+        for profile in self.plan.filters:
+            channel.send_filter(seccomp.compile_filter(profile))
 
     def _answer(self, message: Message, pid: int, channel: Channel, console: Path | None) -> None:
         if message["type"] == "hooks":
@@ -261,7 +272,9 @@ class _Birth:
     def _record(self, pid: int) -> None:
         record = state.Record(
             id=self.id, bundle=str(self.bundle.path.absolute()), pid=pid,
-            start_time=process.start_time(pid), created=state.now(), cgroup=self.group_path,
+            start_time=process.start_time(pid), created=state.now(),
+            cgroup=self.wanted_group.path if self.wanted_group else "",
+            cgroup_paths=self.group.paths if self.group else {},
             rootfs=self.rootfs, program=self._program(), oci_version=self.spec.oci_version,
             annotations=self.spec.annotations,
         )  # fmt: skip
@@ -279,6 +292,10 @@ class _Birth:
                 os.waitpid(pid, 0)
         if self.console is not None:
             os.close(self.console)
+        if self.group is not None:
+            with contextlib.suppress(OSError):
+                self.group.kill()
+                self.group.delete()
         (self.directory / START_SOCKET).unlink(missing_ok=True)
         state.forget(self.directory)
 

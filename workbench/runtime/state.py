@@ -37,7 +37,8 @@ class Record:
 
     ``start_time`` is field 22 of proc_pid_stat(5), in clock ticks: a pid that is used again has
     another one. ``created`` and ``started`` are RFC 3339; ``started`` is empty until then.
-    ``cgroup`` is the path given to the cgroup driver, empty where the container has no cgroup.
+    ``cgroup`` is the path given to the cgroup driver, empty where the container has no cgroup;
+    ``cgroup_paths`` are the directories that it made (controller, or "" for v2).
     """
 
     id: str
@@ -47,6 +48,7 @@ class Record:
     created: str
     started: str = ""
     cgroup: str = ""
+    cgroup_paths: Mapping[str, str] = field(default_factory=dict)
     rootfs: str = ""
     program: str = ""
     oci_version: str = ""
@@ -138,13 +140,9 @@ def _status(record: Record) -> Status:
 
 def cgroup_of(record: Record) -> Cgroup | None:
     """The container's cgroup, where it has one and it is still there."""
-    driver = cgroups.driver() if record.cgroup else None
-    if driver is None:
+    if not any(Path(place).is_dir() for place in record.cgroup_paths.values()):
         return None
-    try:
-        return driver.open(record.cgroup)
-    except OSError:
-        return None
+    return cgroups.at(record.cgroup_paths)
 
 
 def is_frozen(group: Cgroup) -> bool:
