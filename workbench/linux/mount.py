@@ -391,3 +391,8 @@ def _parse_entry(line: str) -> MountEntry:
 
 def _unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def known_options() -> tuple[str, ...]:
+    """Every option that is not left to the file system."""
+    return (*_FLAGS, *_RECURSIVE, *PROPAGATION, "idmap", "ridmap")

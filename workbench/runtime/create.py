@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ from workbench.runtime.bundle import Bundle
 from workbench.runtime.channel import Channel, Message, pair, to_error
 from workbench.runtime.idmap import write_maps
 from workbench.runtime.plan import InitPlan, plan
+from workbench.runtime.profile import DEVICE_RULES
 from workbench.runtime.sockets import bind_at, connect_at, send_console
 
 START_SOCKET = "start.sock"
@@ -134,7 +135,7 @@ def _plan_cgroup(spec: Spec, container_id: str, host: Host) -> _WantedGroup | No
     user namespace are the exception, since the namespace itself opens no device.
     """
     linux = spec.linux or Linux()
-    resources = linux.resources or Resources()
+    resources = _with_default_devices(linux.resources or Resources())
     driver = cgroup.driver()
     if driver is None:
         asked = [name for name, value in _limits(resources) if value]
@@ -149,6 +150,13 @@ def _plan_cgroup(spec: Spec, container_id: str, host: Host) -> _WantedGroup | No
         raise Unsupported("this host cannot give " + "; ".join(missing))
     path = linux.cgroups_path or f"/workbench/{container_id}"
     return _WantedGroup(driver=driver, path=path, resources=resources)
+
+
+def _with_default_devices(resources: Resources) -> Resources:
+    """The devices that every container has stay usable, whatever the rules say, as with runc."""
+    if not resources.devices:
+        return resources
+    return replace(resources, devices=(*resources.devices, *DEVICE_RULES[1:]))
 
 
 def _limits(resources: Resources) -> list[tuple[str, Any]]:
