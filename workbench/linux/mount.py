@@ -186,16 +186,17 @@ def overlay(
 
     ``userxattr`` is for mounts in a user namespace (overlayfs, since Linux 5.11).
     """
-    options = ["lowerdir=" + ":".join(_escape(path, r"\\:,") for path in lowers)]
+    options = ["lowerdir=" + ":".join(_escape(path, ":") for path in lowers)]
     if upper is not None and work is not None:
-        options += [f"upperdir={_escape(upper, ',')}", f"workdir={_escape(work, ',')}"]
+        options += [f"upperdir={_escape(upper)}", f"workdir={_escape(work)}"]
     if userxattr:
         options.append("userxattr")
     return Mount(type="overlay", source="overlay", options=tuple(options))
 
 
-def _escape(path: str | os.PathLike[str], special: str) -> str:
-    return re.sub(f"([{special}])", r"\\\1", os.fspath(path))
+def _escape(path: str | os.PathLike[str], separator: str = "") -> str:
+    """Backslashes before what ends an option, what parts two layers, and themselves."""
+    return re.sub(rf"([\\,{separator}])", r"\\\1", os.fspath(path))
 
 
 def mount(item: Mount, root: Root) -> None:

@@ -20,7 +20,7 @@ from workbench.linux import host as hosts
 from workbench.linux import namespaces, process, pty, seccomp
 from workbench.linux.host import Host
 from workbench.oci.runtime_spec import Linux, Process, Spec
-from workbench.runtime import init, perform, state, steps
+from workbench.runtime import file_steps, init, perform, state, steps
 from workbench.runtime.bundle import Bundle
 from workbench.runtime.channel import Channel, pair, to_error
 from workbench.runtime.create import Stdio
@@ -89,7 +89,7 @@ def plan_execute(spec: Spec, wanted: Process, host: Host, join: tuple[str, ...])
     )  # fmt: skip
     final: list[Step] = [steps.NewSession()]
     if effective.terminal:
-        final.append(steps.AdoptConsole())
+        final.append(file_steps.AdoptConsole())
     arrived = len(final)
     final += run_steps(effective, linux.seccomp)
     if linux.seccomp and not names_call(linux.seccomp, "clone"):

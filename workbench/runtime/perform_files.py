@@ -14,10 +14,11 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from workbench.errors import InvalidInput
 from workbench.linux import mount, pty
 from workbench.linux.mount import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, Mount
 from workbench.linux.safe_path import make_directories, make_file, open_beneath
-from workbench.runtime import steps
+from workbench.runtime import file_steps
 from workbench.runtime.idmap import user_namespace_for
 from workbench.runtime.scene import Scene
 
@@ -28,11 +29,11 @@ def _fd(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def set_propagation(step: steps.SetPropagation, scene: Scene) -> None:
+def set_propagation(step: file_steps.SetPropagation, scene: Scene) -> None:
     mount.mount_at("", "", step.path, mount.PROPAGATION[step.option], "")
 
 
-def seal_parent_mount(step: steps.SealParentMount, scene: Scene) -> None:
+def seal_parent_mount(step: file_steps.SealParentMount, scene: Scene) -> None:
     """The mount is found by going up: the first directory that takes the flag is its root."""
     path = os.path.realpath(step.path)
     while True:
@@ -45,19 +46,19 @@ def seal_parent_mount(step: steps.SealParentMount, scene: Scene) -> None:
         path = str(Path(path).parent)
 
 
-def mount_root(step: steps.MountRoot, scene: Scene) -> None:
+def mount_root(step: file_steps.MountRoot, scene: Scene) -> None:
     mount.mount(step.mount, step.path)
 
 
-def bind_root(step: steps.BindRoot, scene: Scene) -> None:
+def bind_root(step: file_steps.BindRoot, scene: Scene) -> None:
     mount.mount_at("", step.path, step.path, MS_BIND | MS_REC, "")
 
 
-def open_root(step: steps.OpenRoot, scene: Scene) -> None:
+def open_root(step: file_steps.OpenRoot, scene: Scene) -> None:
     scene.root = os.open(step.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def mount_inside(step: steps.MountInside, scene: Scene) -> None:
+def mount_inside(step: file_steps.MountInside, scene: Scene) -> None:
     """In Docker's words when it fails, since users search for them."""
     item = step.mount
     try:
@@ -70,7 +71,7 @@ def mount_inside(step: steps.MountInside, scene: Scene) -> None:
         raise OSError(error.errno, text) from None
 
 
-def _mount_mapped(step: steps.MountInside, scene: Scene) -> None:
+def _mount_mapped(step: file_steps.MountInside, scene: Scene) -> None:
     """A bind whose ids are shifted: a detached copy gets the map, and is then put in place."""
     options = mount.parse_options(step.mount.options)
     source = mount.open_source(step.mount.source)
@@ -88,18 +89,17 @@ def _mount_mapped(step: steps.MountInside, scene: Scene) -> None:
     mount.finish(scene.root, step.mount.target, options, is_bind=True, what=step.mount.source)
 
 
-def make_directory(step: steps.MakeDirectory, scene: Scene) -> None:
+def make_directory(step: file_steps.MakeDirectory, scene: Scene) -> None:
     try:
         os.close(make_directories(scene.root, step.path))
-    except (FileExistsError, NotADirectoryError):
-        text = f'chdir to cwd ("{step.path}") set in config.json failed: not a directory'
-        raise OSError(errno.ENOTDIR, text) from None
     except OSError as error:
         if error.errno != errno.EROFS:
-            raise
+            reason = os.strerror(error.errno or 0).lower()
+            text = f'chdir to cwd ("{step.path}") set in config.json failed: {reason}'
+            raise InvalidInput(text) from None
 
 
-def make_device(step: steps.MakeDevice, scene: Scene) -> None:
+def make_device(step: file_steps.MakeDevice, scene: Scene) -> None:
     """The host's node is bound where mknod(2) is refused, whether that was foreseen or not."""
     device = step.device
     head, _, name = device.path.rpartition("/")
@@ -111,7 +111,7 @@ def make_device(step: steps.MakeDevice, scene: Scene) -> None:
         os.close(parent)
 
 
-def _mknod(step: steps.MakeDevice, parent: int, name: str) -> bool:
+def _mknod(step: file_steps.MakeDevice, parent: int, name: str) -> bool:
     """False where it is not permitted. What stands there and is not the same gives way."""
     device = step.device
     mode = _KINDS[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
@@ -139,7 +139,7 @@ def _bind_device(path: str, scene: Scene) -> None:
     mount.mount(Mount(type="bind", source=path, target=path, options=("bind",)), scene.root)
 
 
-def make_link(step: steps.MakeLink, scene: Scene) -> None:
+def make_link(step: file_steps.MakeLink, scene: Scene) -> None:
     """An image may bring its own /dev, with whatever it put there."""
     head, _, name = step.path.rpartition("/")
     parent = open_beneath(scene.root, head or "/", os.O_PATH | os.O_DIRECTORY)
@@ -154,7 +154,7 @@ def make_link(step: steps.MakeLink, scene: Scene) -> None:
         os.close(parent)
 
 
-def open_console(step: steps.OpenConsole, scene: Scene) -> None:
+def open_console(step: file_steps.OpenConsole, scene: Scene) -> None:
     """The slave is bound by its descriptor: nobody can have changed what it names."""
     master, slave = pty.open_pty(scene.root, "/dev/pts/ptmx")
     if step.size:
@@ -166,10 +166,10 @@ def open_console(step: steps.OpenConsole, scene: Scene) -> None:
         finally:
             os.close(place)
     scene.console = (master, slave)
-    adopt_console(steps.AdoptConsole(), scene)
+    adopt_console(file_steps.AdoptConsole(), scene)
 
 
-def adopt_console(step: steps.AdoptConsole, scene: Scene) -> None:
+def adopt_console(step: file_steps.AdoptConsole, scene: Scene) -> None:
     """Make the slave our terminal and standard streams; give the master to the parent."""
     master, slave = scene.console
     pty.make_controlling(slave)
@@ -187,7 +187,7 @@ def _existing(path: str, scene: Scene) -> int | None:
         return None
 
 
-def mask_path(step: steps.MaskPath, scene: Scene) -> None:
+def mask_path(step: file_steps.MaskPath, scene: Scene) -> None:
     place = _existing(step.path, scene)
     if place is None:
         return
@@ -200,7 +200,7 @@ def mask_path(step: steps.MaskPath, scene: Scene) -> None:
         os.close(place)
 
 
-def readonly_path(step: steps.ReadonlyPath, scene: Scene) -> None:
+def readonly_path(step: file_steps.ReadonlyPath, scene: Scene) -> None:
     place = _existing(step.path, scene)
     if place is None:
         return
@@ -219,11 +219,11 @@ def _remount_readonly(path: str, scene: Scene) -> None:
         os.close(place)
 
 
-def remount_readonly(step: steps.RemountReadonly, scene: Scene) -> None:
+def remount_readonly(step: file_steps.RemountReadonly, scene: Scene) -> None:
     _remount_readonly(step.path, scene)
 
 
-def enter_root(step: steps.EnterRoot, scene: Scene) -> None:
+def enter_root(step: file_steps.EnterRoot, scene: Scene) -> None:
     """Afterwards nothing of the host's file system is reachable; descriptors are closed."""
     if step.how == "pivot":
         old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -242,5 +242,5 @@ def enter_root(step: steps.EnterRoot, scene: Scene) -> None:
     scene.close_root()
 
 
-def root_propagation(step: steps.RootPropagation, scene: Scene) -> None:
+def root_propagation(step: file_steps.RootPropagation, scene: Scene) -> None:
     mount.mount_at("", "", "/", mount.PROPAGATION[step.option], "")

@@ -25,7 +25,7 @@ from workbench.oci.runtime_spec import (
     Seccomp,
     Spec,
 )
-from workbench.runtime import steps
+from workbench.runtime import file_steps, steps
 from workbench.runtime.plan_files import Situation, device_steps, mount_steps
 from workbench.runtime.steps import Step
 
@@ -223,34 +223,38 @@ def _files(
     elif rootfs_mounts or (spec.mounts and "mount" not in situation.joined):
         raise InvalidInput("mounts need a mount namespace")
     if "mount" not in situation.joined:
-        yield steps.OpenRoot(rootfs)
+        yield file_steps.OpenRoot(rootfs)
     inside = mount_steps(spec, situation) if "mount" in situation.made else ()
     waits = [
         *([steps.AwaitParent("the cgroup")] if cgroup else []),
         *([steps.Unshare("cgroup")] if "cgroup" in situation.made else []),
     ]
     for step in inside:
-        if waits and isinstance(step, steps.MountInside) and step.mount.type.startswith("cgroup"):
+        if waits and _is_cgroup_mount(step):
             yield from waits
             waits = []
         yield step
     yield from waits
     if "mount" in situation.made:
-        yield steps.MakeDirectory(_process(spec).cwd)
+        yield file_steps.MakeDirectory(_process(spec).cwd)
         yield from device_steps(spec, situation)
+
+
+def _is_cgroup_mount(step: Step) -> bool:
+    return isinstance(step, file_steps.MountInside) and step.mount.type.startswith("cgroup")
 
 
 def _root_mounts(linux: Linux, rootfs_mounts: tuple[Mount, ...], rootfs: str) -> Iterator[Step]:
     if linux.rootfs_propagation and linux.rootfs_propagation not in PROPAGATION:
         raise InvalidInput(f"linux.rootfsPropagation: {linux.rootfs_propagation!r} is not known")
-    yield steps.SetPropagation("/", linux.rootfs_propagation or "rslave")
+    yield file_steps.SetPropagation("/", linux.rootfs_propagation or "rslave")
     if not any(not mount.target.strip("/") for mount in rootfs_mounts):
-        yield steps.SealParentMount(rootfs)
-        yield steps.BindRoot(rootfs)
+        yield file_steps.SealParentMount(rootfs)
+        yield file_steps.BindRoot(rootfs)
     elif linux.rootfs_propagation:
-        yield steps.SealParentMount(rootfs)
+        yield file_steps.SealParentMount(rootfs)
     for mount in rootfs_mounts:
-        yield steps.MountRoot(mount, rootfs)
+        yield file_steps.MountRoot(mount, rootfs)
 
 
 def _arrive_in_root(
@@ -263,18 +267,18 @@ def _arrive_in_root(
         yield steps.RunHook("createContainer", hook)
     if "mount" in situation.made:
         for path in linux.readonly_paths:
-            yield steps.ReadonlyPath(path)
+            yield file_steps.ReadonlyPath(path)
         for path in linux.masked_paths:
-            yield steps.MaskPath(path)
+            yield file_steps.MaskPath(path)
         if situation.device_mount_is_readonly(spec):
-            yield steps.RemountReadonly("/dev")
+            yield file_steps.RemountReadonly("/dev")
         if spec.root and spec.root.readonly:
-            yield steps.RemountReadonly("/")
-        yield steps.EnterRoot(rootfs, "move" if no_pivot else "pivot")
+            yield file_steps.RemountReadonly("/")
+        yield file_steps.EnterRoot(rootfs, "move" if no_pivot else "pivot")
         if linux.rootfs_propagation:
-            yield steps.RootPropagation(linux.rootfs_propagation)
+            yield file_steps.RootPropagation(linux.rootfs_propagation)
     elif "mount" not in situation.joined:
-        yield steps.EnterRoot(rootfs, "chroot")
+        yield file_steps.EnterRoot(rootfs, "chroot")
 
 
 def process_steps(

@@ -12,7 +12,7 @@ from workbench.errors import InvalidInput, Unsupported
 from workbench.linux.host import Host
 from workbench.linux.mount import Mount
 from workbench.oci.runtime_spec import Device, Linux, MountPoint, Spec
-from workbench.runtime import steps
+from workbench.runtime import file_steps
 from workbench.runtime.steps import Step
 
 # runtime-spec, config-linux.md, "Default Devices" and "Dev symbolic links" (runtime-linux.md).
@@ -83,9 +83,9 @@ def mount_steps(spec: Spec, situation: Situation) -> Iterator[Step]:
         if not point.destination:
             raise InvalidInput("mounts: an entry has no destination")
         for mount in _mounts(point, situation):
-            yield steps.MountInside(mount, point.uid_mappings, point.gid_mappings)
+            yield file_steps.MountInside(mount, point.uid_mappings, point.gid_mappings)
         if point.type == "cgroup" and "ro" in point.options and situation.host.cgroup != "v2":
-            yield steps.RemountReadonly(_destination(point))
+            yield file_steps.RemountReadonly(_destination(point))
 
 
 def _mounts(point: MountPoint, situation: Situation) -> Iterator[Mount]:
@@ -165,18 +165,18 @@ def device_steps(spec: Spec, situation: Situation) -> Iterator[Step]:
     dev = [point for point in spec.mounts if _destination(point) == "/dev"]
     if any(_is_bind(point) for point in dev):
         if process and process.terminal:
-            yield steps.OpenConsole(process.console_size, bind=False)
+            yield file_steps.OpenConsole(process.console_size, bind=False)
         return
     configured = {device.path: device for device in situation.linux.devices}
     every = {device.path: device for device in DEFAULT_DEVICES} | configured
     for device in every.values():
         if not device.path.startswith("/"):
             raise InvalidInput(f"linux.devices: path {device.path!r} must be absolute")
-        yield steps.MakeDevice(device, bind=situation.limited)
+        yield file_steps.MakeDevice(device, bind=situation.limited)
     has_proc = any(_destination(point) == "/proc" for point in spec.mounts)
     has_terminals = any(point.type == "devpts" or dev for point in spec.mounts)
     for path, target in _LINKS:
         if has_terminals if path == "/dev/ptmx" else has_proc:
-            yield steps.MakeLink(path, target)
+            yield file_steps.MakeLink(path, target)
     if process and process.terminal:
-        yield steps.OpenConsole(process.console_size)
+        yield file_steps.OpenConsole(process.console_size)
