@@ -7,7 +7,7 @@ words where Docker has some. Source: the reference pages of ``docker run``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -271,3 +271,8 @@ def environment(entries: Iterable[str], host: dict[str, str]) -> tuple[str, ...]
         elif name in host:
             found.append(f"{name}={host[name]}")
     return tuple(found)
+
+
+def build_args(entries: Iterable[str], host: Mapping[str, str]) -> dict[str, str]:
+    """``--build-arg``: ``KEY=VALUE``, or ``KEY`` for the value of the caller's environment."""
+    return pairs(environment(entries, dict(host)))
