@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from workbench.linux import mount, namespaces
 from workbench.linux.mount import (
     MS_BIND,

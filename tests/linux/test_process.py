@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from workbench.linux import libc, process, pty, trampoline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,10 +100,10 @@ def test_a_pty_pair() -> None:
 
 def test_what_is_no_multiplexer_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "ptmx").touch()
-    before = os.listdir("/proc/self/fd")
+    before = _descriptors()
     with pytest.raises(OSError, match="multiplexer"):
         pty.open_pty(tmp_path, "ptmx")
-    assert os.listdir("/proc/self/fd") == before
+    assert _descriptors() == before
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -143,3 +144,7 @@ def test_the_trampoline_executes_or_reports(
 
 def test_an_unknown_machine_has_no_trampoline() -> None:
     assert trampoline.make(b"/x", 9, "vax") is None
+
+
+def _descriptors() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}

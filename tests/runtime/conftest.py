@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from workbench.linux import capabilities
 from workbench.linux.host import Host, probe
 from workbench.linux.mount import Mount, overlay

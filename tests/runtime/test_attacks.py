@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from workbench.errors import CommandNotFound, InvalidInput, WorkbenchError
 from workbench.linux import capabilities
 from workbench.linux.mount import overlay
@@ -100,7 +101,7 @@ def test_the_working_directory_cannot_be_a_descriptor_of_ours(box: Box, number: 
     directory = os.open("/", os.O_RDONLY)
     os.set_inheritable(directory, True)
     try:
-        with pytest.raises(InvalidInput, match="cwd|working directory"):
+        with pytest.raises(InvalidInput, match=r"cwd|working directory"):
             box.shell("ls ../..", cwd=f"/proc/self/fd/{number}")
     finally:
         os.close(directory)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from workbench.errors import (
     CommandNotFound,
     CommandNotRunnable,
@@ -113,10 +114,10 @@ def test_a_file_of_no_known_format_is_told_by_start(box: Box) -> None:
 
 def test_failed_create_leaves_nothing(box: Box) -> None:
     bundle = box.bundle(make_spec("nothing-here"))
-    before = set(os.listdir("/proc/self/fd"))
+    before = _descriptors()
     with pytest.raises(CommandNotFound):
         box.create(make_spec("x"), bundle=bundle)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert _descriptors() == before
     assert not state.exists(bundle.path)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -534,8 +535,8 @@ def test_oom_score_scheduler_and_personality(box: Box) -> None:
 
 
 def test_a_terminal_is_the_controlling_one(box: Box) -> None:
-    spec = make_spec("sh", "-c", "readlink /proc/self/fd/0; stat -c %F /dev/console; echo > /dev/tty",
-                     terminal=True)  # fmt: skip
+    script = "readlink /proc/self/fd/0; stat -c %F /dev/console; echo > /dev/tty"
+    spec = make_spec("sh", "-c", script, terminal=True)
     created = box.create(spec)
     assert created.console_fd is not None
     created.start()
@@ -662,3 +663,7 @@ def test_a_hook_that_takes_too_long_is_killed(box: Box) -> None:
     spec = dataclasses.replace(make_spec("true"), hooks=Hooks(create_runtime=(hook,)))
     with pytest.raises(Exception, match="no end after 1 seconds"):
         box.create(spec)
+
+
+def _descriptors() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from workbench.errors import InvalidInput
 from workbench.oci.runtime_spec import Spec
 from workbench.runtime.__main__ import main
@@ -125,7 +126,7 @@ def test_the_life_of_a_container(runtime: Runtime, require: Callable[..., None])
     assert runtime("delete", "c1").returncode == 0
     assert runtime("delete", "c1").returncode == 1
     assert runtime("state", "c1").returncode == 1
-    assert os.listdir(runtime.place / "state") == []
+    assert list((runtime.place / "state").iterdir()) == []
 
 
 @pytest.mark.kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from workbench.errors import InvalidInput, Unsupported
 from workbench.linux.host import Host
 from workbench.linux.mount import Mount
@@ -41,10 +42,14 @@ def spec(linux: Linux | None = None, **changes: object) -> Spec:
     base = example()
     linux = linux or base.linux
     process = dataclasses.replace(base.process or Process(), terminal=False)
-    return dataclasses.replace(base, linux=linux, process=changes.pop("process", process), **changes)
+    return dataclasses.replace(
+        base, linux=linux, process=changes.pop("process", process), **changes
+    )
 
 
-def planned(value: Spec, host: Host = ROOT, mounts: tuple[Mount, ...] = (LAYERS,), **options: object) -> InitPlan:
+def planned(
+    value: Spec, host: Host = ROOT, mounts: tuple[Mount, ...] = (LAYERS,), **options: object
+) -> InitPlan:
     return plan(value, host, mounts, rootfs="/b/rootfs", bundle="/b", **options)  # type: ignore[arg-type]
 
 
@@ -71,15 +76,28 @@ def test_the_cgroup_namespace_comes_after_the_cgroup_and_before_its_mount() -> N
     todo = planned(spec())
     wait = todo.prepare.index(steps.AwaitParent("the cgroup"))
     unshare = todo.prepare.index(steps.Unshare("cgroup"))
-    mount = next(i for i, s in enumerate(todo.prepare)
-                 if isinstance(s, file_steps.MountInside) and s.mount.type == "cgroup2")  # fmt: skip
+    mounts = [i for i, s in enumerate(todo.prepare) if isinstance(s, file_steps.MountInside)]
+    mount = mounts[-1]
     assert wait < unshare < mount
+    assert todo.prepare[mount].describe().startswith("mount cgroup2")
 
 
 def test_everything_that_is_privileged_comes_before_the_privileges_go() -> None:
     todo = planned(spec())
-    order = ["HideFromOthers", "MountRoot", "OpenRoot", "MountInside", "MakeDevice", "EnterRoot",
-             "DropBounding", "ChangeUser", "SetCapabilities", "FindProgram", "AwaitStart", "Run"]  # fmt: skip
+    order = [
+        "HideFromOthers",
+        "MountRoot",
+        "OpenRoot",
+        "MountInside",
+        "MakeDevice",
+        "EnterRoot",
+        "DropBounding",
+        "ChangeUser",
+        "SetCapabilities",
+        "FindProgram",
+        "AwaitStart",
+        "Run",
+    ]
     places = [index(todo, name) for name in order]
     assert places == sorted(places)
 
@@ -197,8 +215,8 @@ def test_v1_cgroups_get_a_directory_each() -> None:
 
 
 def test_joined_namespaces_are_entered_before_the_clone_user_first() -> None:
-    linux = Linux(namespaces=(Namespace(type="network", path="/n"), Namespace(type="user", path="/u"),
-                              Namespace(type="mount"), Namespace(type="uts")))  # fmt: skip
+    joined = (Namespace(type="network", path="/n"), Namespace(type="user", path="/u"))
+    linux = Linux(namespaces=(*joined, *namespaces("mount", "uts")))
     todo = planned(spec(linux, mounts=()))
     assert [ns.type for ns in todo.join] == ["user", "network"]
     assert todo.clone == ("mount", "uts")
@@ -256,8 +274,9 @@ def test_what_the_host_lacks_is_said() -> None:
 
 
 def test_every_step_explains_itself_with_call_and_man_page() -> None:
-    process = dataclasses.replace(example().process or Process(), oom_score_adj=5,
-                                  rlimits=(Rlimit(type="RLIMIT_CORE", soft=0, hard=0),))  # fmt: skip
+    limits = (Rlimit(type="RLIMIT_CORE", soft=0, hard=0),)
+    process = example().process or Process()
+    process = dataclasses.replace(process, oom_score_adj=5, rlimits=limits)
     todo = planned(spec(process=process))
     for step in (*todo.prepare, *todo.begin):
         assert step.call and step.manual.endswith(")"), step

@@ -52,8 +52,8 @@ try:
     made = create(bundle, "c", host=host)
     made.start()
     if asked.get("execute"):
-        done = execute(bundle.path, Process(args=("sh", "-c", asked["execute"]), env=("PATH=/bin",)),
-                       host=host)
+        further = Process(args=("sh", "-c", asked["execute"]), env=("PATH=/bin",))
+        done = execute(bundle.path, further, host=host)
         os.waitpid(done.pid, 0)
         state.kill(bundle.path, 9)
     code = os.waitstatus_to_exitcode(os.waitpid(made.pid, 0)[1])
@@ -93,7 +93,6 @@ def rootless(
 
     probe = run("true")
     require("namespaces" not in probe.stdout, f"no user namespaces: {probe.stdout}")
-
 
     shutil.rmtree(place / "b")
     return run
@@ -135,5 +134,3 @@ def test_limits_without_delegation_are_refused(
     if run.returncode == 0:
         pytest.skip("cgroups are delegated to this user")
     assert run.stdout.startswith("Unsupported: limits (pids) need a cgroup"), run.stdout
-
-

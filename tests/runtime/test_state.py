@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from workbench.errors import Conflict, ContainerNotFound, InvalidInput, Unsupported
 from workbench.linux import cgroup, process
 from workbench.oci.runtime_spec import (
@@ -76,7 +77,7 @@ def test_no_state_is_no_container(tmp_path: Path) -> None:
 
 def test_a_spoiled_state_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(InvalidInput, match="state.json"):
+    with pytest.raises(InvalidInput, match=r"state\.json"):
         state.state(tmp_path)
 
 
@@ -145,9 +146,7 @@ def test_a_paused_container_can_be_killed(
 
 
 @pytest.mark.kernel
-def test_signals_to_all_processes(
-    box: Box, sleeper: Created, groups: cgroup.CgroupDriver
-) -> None:
+def test_signals_to_all_processes(box: Box, sleeper: Created, groups: cgroup.CgroupDriver) -> None:
     group = state.cgroup_of(state.read(sleeper.directory))
     assert group is not None
     until = time.monotonic() + 5
