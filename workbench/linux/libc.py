@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from typing import Final
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -22,6 +23,7 @@ _COMMON: Final = {
     "fsconfig": 431,
     "fsmount": 432,
     "pidfd_open": 434,
+    "clone3": 435,
     "close_range": 436,
     "openat2": 437,
     "mount_setattr": 442,
@@ -45,6 +47,9 @@ _GENERIC: Final = {
     "seccomp": 277,
 }
 _NUMBERS: Final = _COMMON | (_X86_64 if os.uname().machine == "x86_64" else _GENERIC)
+
+_CLONE_INTO_CGROUP: Final = 0x200000000
+_SIGCHLD: Final = 17
 
 Argument = int | bytes | bytearray | None
 
@@ -79,15 +84,24 @@ def syscall(name: str, *arguments: Argument) -> int:
     return result
 
 
-def clone(flags: int) -> int:
-    """Fork with the flags of clone(2); 0 in the child. For single-threaded processes only.
+def clone(flags: int, cgroup: int = -1) -> int:
+    """Fork with the flags of clone(2) and SIGCHLD; 0 in the child. For single-threaded processes.
 
     The child is a copy that runs on in the same interpreter. Handlers of ``os.register_at_fork``
-    and pthread_atfork(3) do not run; nothing of ours needs them.
+    and pthread_atfork(3) do not run; nothing of ours needs them. ``cgroup`` is a descriptor of
+    the group of cgroup v2 in which the child begins (clone3(2)). Raises OSError.
     """
     zero = ctypes.c_long(0)
-    number = ctypes.c_long(_NUMBERS["clone"])
-    result: int = _HELD.syscall(number, ctypes.c_ulong(flags), zero, zero, zero, zero)
+    if cgroup >= 0:
+        request = struct.pack(
+            "=11Q", flags | _CLONE_INTO_CGROUP, 0, 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup
+        )
+        number = ctypes.c_long(_NUMBERS["clone3"])
+        result: int = _HELD.syscall(number, request, ctypes.c_long(len(request)))
+    else:
+        number = ctypes.c_long(_NUMBERS["clone"])
+        flags |= _SIGCHLD
+        result = _HELD.syscall(number, ctypes.c_ulong(flags), zero, zero, zero, zero)
     if result == -1:
         raise _fail("clone")
     return result

@@ -147,6 +147,6 @@ def join_new_session_keyring(name: str) -> None:
     libc.syscall("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name.encode(), 0, 0, 0)
 
 
-def fork(flags: int = 0) -> int:
+def fork(flags: int = 0, *, cgroup: int = -1) -> int:
     """clone(2) with SIGCHLD; 0 in the child. See ``libc.clone`` for what it asks of the caller."""
-    return libc.clone(flags | 17)
+    return libc.clone(flags, cgroup)

@@ -3,7 +3,8 @@
 Both ends are close-on-exec, so that the end of the stream tells the parent of a good execve(2).
 
     child  -> parent   child(pid)   hooks   console (+ descriptor)   created   error
-    parent -> child    proceed   state(state)   filter (F and the raw program)   start
+    parent -> child    proceed (+ descriptors of the cgroup)   state(state)   start
+                       filter (F and the raw program)
 
 After "start" the trampoline may send eight raw bytes: minus the errno of its execve(2).
 """
@@ -16,6 +17,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 from workbench import errors
@@ -23,6 +25,7 @@ from workbench.errors import CommandNotFound, CommandNotRunnable, Internal, Work
 
 Message = dict[str, Any]
 _LARGEST: Final = 1 << 17
+_ANCILLARY: Final = socket.CMSG_SPACE(4 * 64)
 
 
 class Channel:
@@ -45,9 +48,16 @@ class Channel:
     def send_filter(self, program: bytes) -> None:
         self.socket.send(b"F" + program)
 
-    def send_descriptor(self, kind: str, descriptor: int) -> None:
+    def send_descriptors(self, kind: str, descriptors: Sequence[int]) -> None:
+        """A message with descriptors; they stay the sender's too."""
         data = json.dumps({"type": kind}).encode()
-        socket.send_fds(self.socket, [data], [descriptor])
+        socket.send_fds(self.socket, [data], descriptors)
+
+    def take_descriptors(self) -> list[int]:
+        """Those that came so far; they are the caller's now."""
+        taken = self.descriptors
+        self.descriptors = []
+        return taken
 
     def receive(self) -> Message | None:
         """The next message. Descriptors that come along are kept in ``descriptors``."""
@@ -56,9 +66,7 @@ class Channel:
 
     def _receive_bytes(self) -> bytes:
         try:
-            data, extra, _, _ = self.socket.recvmsg(
-                _LARGEST, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
-            )
+            data, extra, _, _ = self.socket.recvmsg(_LARGEST, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return b""
         for level, kind, packed in extra:

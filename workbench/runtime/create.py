@@ -21,8 +21,8 @@ from workbench.linux import host as hosts
 from workbench.linux.cgroup import Cgroup, CgroupDriver
 from workbench.linux.host import Host
 from workbench.oci.runtime_spec import Hooks, Linux, Resources, Spec
+from workbench.runtime import entry, init, state
 from workbench.runtime import hooks as hook_runner
-from workbench.runtime import init, state
 from workbench.runtime.bundle import Bundle
 from workbench.runtime.channel import Channel, Message, pair, to_error
 from workbench.runtime.idmap import write_maps
@@ -179,6 +179,7 @@ class _Birth:
     directory: Path
     rootfs: str
     group: Cgroup | None = None
+    inside: bool = False
     console: int | None = None
 
     def bring_forth(
@@ -190,6 +191,8 @@ class _Birth:
         numbers = (stdio.stdin, stdio.stdout, stdio.stderr) if stdio else None
         pid, pidfd = 0, -1
         try:
+            if self.wanted_group is not None and self.wanted_group.driver.version == "v2":
+                self.group = self.wanted_group.make()
             pid = self._clone(ours, theirs, numbers, preserved, listener)
             theirs.close()
             pidfd = process.pidfd_open(pid)
@@ -218,11 +221,11 @@ class _Birth:
 
         try:
             if not self.plan.join:
-                pid = process.fork(self.plan.flags)
+                pid, self.inside = entry.fork_into(self.group, self.plan.flags)
                 if pid == 0:
                     become_init()
                 return pid
-            stage = process.fork()
+            stage, self.inside = entry.fork_into(self.group, 0)
         except OSError as error:
             raise _clone_error(self.plan, error) from error
         if stage == 0:
@@ -249,9 +252,8 @@ class _Birth:
             write_maps(pid, self.plan.uid_mappings, self.plan.gid_mappings)
             channel.send("proceed")
         if self.wanted_group is not None:
-            self.group = self.wanted_group.make()
-            self.group.add(pid)
-            channel.send("proceed")
+            self.group = self.group or self.wanted_group.make()
+            entry.admit(self.group, pid, channel, inside=self.inside)
         for profile in self.plan.filters:
             channel.send_filter(seccomp.compile_filter(profile))
 
@@ -263,7 +265,7 @@ class _Birth:
             hook_runner.run_all("createRuntime", wanted.create_runtime, given)
             channel.send("state", state=given)
         elif message["type"] == "console":
-            self.console = channel.descriptors.pop()
+            self.console = channel.take_descriptors()[-1]
             if console is not None:
                 send_console(console, self.console)
                 os.close(self.console)

@@ -18,9 +18,10 @@ from typing import Final, NoReturn
 from workbench.errors import Conflict, Internal, Unsupported
 from workbench.linux import host as hosts
 from workbench.linux import namespaces, process, pty, seccomp
+from workbench.linux.cgroup import Cgroup
 from workbench.linux.host import Host
 from workbench.oci.runtime_spec import Linux, Process, Spec
-from workbench.runtime import file_steps, init, perform, state, steps
+from workbench.runtime import entry, file_steps, init, perform, state, steps
 from workbench.runtime.bundle import Bundle
 from workbench.runtime.channel import Channel, pair, to_error
 from workbench.runtime.create import Stdio
@@ -155,19 +156,20 @@ class _Entry:
     def run(self, stdio: Stdio | None, preserved: Sequence[int]) -> Executed:
         ours, theirs = pair()
         numbers = (stdio.stdin, stdio.stdout, stdio.stderr) if stdio else None
-        stage = process.fork()
+        group = state.cgroup_of(self.record)
+        stage, inside = entry.fork_into(group, 0)
         if stage == 0:
             self._become_stage(theirs, numbers, preserved)
         theirs.close()
         pid, console = stage, None
         try:
-            self._prepare(stage, ours)
+            self._prepare(stage, ours, group, inside=inside)
             while (message := ours.receive()) is not None:
                 if message["type"] == "child":
                     os.waitpid(stage, 0)
                     pid = int(message["pid"])
                 elif message["type"] == "console":
-                    console = ours.descriptors.pop()
+                    console = ours.take_descriptors()[-1]
                 else:
                     raise to_error(message, self.wanted.args[0])
             return Executed(pid=pid, pidfd=self._watch(pid, stage), console_fd=console)
@@ -177,14 +179,15 @@ class _Entry:
         finally:
             ours.close()
 
-    def _prepare(self, stage: int, channel: Channel) -> None:
-        group = state.cgroup_of(self.record)
-        if group is not None:
+    def _prepare(self, stage: int, channel: Channel, group: Cgroup | None, *, inside: bool) -> None:
+        """Into the cgroup, and the filters; both while the stage is on its way."""
+        if group is None:
+            channel.send("proceed")
+        else:
             try:
-                group.add(stage)
+                entry.admit(group, stage, channel, inside=inside)
             except OSError as error:
                 raise Unsupported(f"cannot join the cgroup of the container: {error}") from error
-        channel.send("proceed")
         for step in (*self.plan.stage, *self.plan.final):
             if isinstance(step, steps.InstallFilter):
                 channel.send_filter(seccomp.compile_filter(step.profile))
@@ -219,7 +222,7 @@ class _Entry:
 
     def _arrive(self, scene: Scene, pidfd: int) -> None:
         """Into the cgroup (by the parent), out of sight, into the namespaces."""
-        perform.await_message(scene, "proceed")
+        perform.perform(steps.AwaitParent("the cgroup"), scene)
         process.set_dumpable(on=False)
         scene.doing = "joining the namespaces of the container"
         _join(self.plan, self.record.pid, pidfd)

@@ -21,7 +21,7 @@ from workbench.errors import (
     Unsupported,
 )
 from workbench.linux import capabilities, libc, namespaces, process, seccomp, trampoline
-from workbench.runtime import file_steps, hooks, perform_files, steps
+from workbench.runtime import entry, file_steps, hooks, perform_files, steps
 from workbench.runtime.channel import Channel, Message
 from workbench.runtime.scene import Scene
 from workbench.runtime.steps import Step
@@ -85,6 +85,7 @@ def await_message(scene: Scene, kind: str) -> Message:
 
 def _await_parent(step: steps.AwaitParent, scene: Scene) -> None:
     await_message(scene, "proceed")
+    entry.move_in(scene.channel.take_descriptors())
 
 
 def _become_root(step: steps.BecomeRoot, scene: Scene) -> None:

@@ -176,7 +176,7 @@ def adopt_console(step: file_steps.AdoptConsole, scene: Scene) -> None:
     for number in range(3):
         os.dup2(slave, number)
     os.close(slave)
-    scene.channel.send_descriptor("console", master)
+    scene.channel.send_descriptors("console", [master])
     os.close(master)
 
 
