@@ -1,7 +1,8 @@
 """Compiled forms of standard-library modules, so that the first program in a container is quick.
 
-Compiling all of the library would take longer than it saves; these are the modules that ordinary
-programs import. Files of the image have one fixed time, which the compiled form must name.
+Compiling all of the library would take longer than it saves; it is done for the modules that
+ordinary programs import, and for pip. Files of an image have one fixed time, which the compiled
+form must name.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _WHOLE_ENCODINGS: Final = frozenset({"__init__", "aliases", "utf_8", "ascii", "l
 _MARSHAL_VERSION: Final = 2  # later ones depend on what else the compiling process has loaded
 
 
-def compiled(path: Path, place: str, about: Interpreter) -> Iterator[tuple[str, bytes]]:
-    """The path and bytes of the ``.pyc`` for a module that will lie at ``place``, if it is one of
-    the usual and our own interpreter can make it.
+def compiled(source: bytes, place: str, about: Interpreter) -> Iterator[tuple[str, bytes]]:
+    """The path and bytes of the ``.pyc`` of a module that will lie at ``place``.
+
+    Nothing where only another interpreter than ours could make it.
     """
-    if about.magic != importlib.util.MAGIC_NUMBER or not _is_usual(path, about):
+    if about.magic != importlib.util.MAGIC_NUMBER:
         return
-    source = path.read_bytes()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -54,7 +55,8 @@ def compiled(path: Path, place: str, about: Interpreter) -> Iterator[tuple[str, 
     yield cache, header + marshal.dumps(code, _MARSHAL_VERSION)
 
 
-def _is_usual(path: Path, about: Interpreter) -> bool:
+def is_usual(path: Path, about: Interpreter) -> bool:
+    """Whether a file of the standard library is among the modules that most programs import."""
     parts = path.relative_to(about.library).parts
     if parts[0] == "encodings":
         return path.stem in _WHOLE_ENCODINGS

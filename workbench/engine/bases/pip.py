@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from workbench.engine.bases.bytecode import compiled
 from workbench.engine.bases.interpreter import Interpreter
 from workbench.engine.bases.tree import Tree
 from workbench.errors import Unsupported
@@ -35,9 +36,9 @@ def add(tree: Tree, about: Interpreter) -> None:
     wheels = tuple(_wheels(about))
     if any(wheel.name.startswith("pip-") for wheel in wheels):
         for wheel in wheels:
-            _unpack(tree, wheel, about.packages)
+            _unpack(tree, wheel, about)
     else:
-        _copy_installed(tree, about.packages)
+        _copy_installed(tree, about)
     script = _SCRIPT.format(interpreter=f"{about.programs}/python{about.series}")
     for name in ("pip", "pip3", f"pip{about.series}"):
         tree.text(f"{about.scripts}/{name}", script, 0o755)
@@ -55,7 +56,7 @@ def _wheels(about: Interpreter) -> Iterator[Path]:
                 break
 
 
-def _unpack(tree: Tree, wheel: Path, packages: str) -> None:
+def _unpack(tree: Tree, wheel: Path, about: Interpreter) -> None:
     """A pure wheel is its own installed form, but for scripts and who installed it."""
     with zipfile.ZipFile(wheel) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
@@ -64,12 +65,20 @@ def _unpack(tree: Tree, wheel: Path, packages: str) -> None:
         for info in infos:
             parts = Path(info.filename).parts
             if ".." not in parts and not info.filename.startswith("/"):
-                tree.data(f"{packages}/{info.filename}", archive.read(info))
+                _place(tree, f"{about.packages}/{info.filename}", archive.read(info), about)
                 if parts[-1] == "WHEEL":
-                    tree.text(f"{packages}/{parts[0]}/INSTALLER", "pip\n")
+                    tree.text(f"{about.packages}/{parts[0]}/INSTALLER", "pip\n")
 
 
-def _copy_installed(tree: Tree, packages: str) -> None:
+def _place(tree: Tree, place: str, data: bytes, about: Interpreter) -> None:
+    """A file, and its compiled form where it is one of pip's own modules."""
+    tree.data(place, data)
+    if place.startswith(f"{about.packages}/pip/") and place.endswith(".py"):
+        for cache, code in compiled(data, place, about):
+            tree.data(cache, code)
+
+
+def _copy_installed(tree: Tree, about: Interpreter) -> None:
     found = importlib.util.find_spec("pip")
     if found is None or found.origin is None:
         raise Unsupported(
@@ -80,4 +89,5 @@ def _copy_installed(tree: Tree, packages: str) -> None:
     for root in (package, *sorted(package.parent.glob("pip-*.dist-info"))):
         for path in sorted(root.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
-                tree.file(f"{packages}/{path.relative_to(package.parent)}", path, 0o644)
+                place = f"{about.packages}/{path.relative_to(package.parent)}"
+                _place(tree, place, path.read_bytes(), about)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.engine.bases import elf, pip
-from workbench.engine.bases.bytecode import compiled
+from workbench.engine.bases.bytecode import compiled, is_usual
 from workbench.engine.bases.interpreter import Interpreter, examine
 from workbench.engine.bases.libraries import LATE, Closure
 from workbench.engine.bases.programs import add_libraries, library_directory
@@ -82,8 +82,8 @@ def _add_library(tree: Tree, closure: Closure, about: Interpreter) -> None:
             closure.include(path)
             continue
         tree.file(place, path, 0o644)
-        if path.suffix == ".py":
-            for cache, data in compiled(path, place, about):
+        if path.suffix == ".py" and is_usual(path, about):
+            for cache, data in compiled(path.read_bytes(), place, about):
                 tree.data(cache, data)
     tree.directory(about.packages)
 
