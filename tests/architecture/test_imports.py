@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.architecture.law import DOORS, MAY_IMPORT, ROOT, imports, modules, part
 
 MODULES = list(modules())

@@ -132,8 +132,15 @@ def _has_default(field: dataclasses.Field[Any]) -> bool:
 def _decode_tuple(kind: Any, tree: Any, place: str) -> tuple[Any, ...]:
     if not isinstance(tree, list):
         raise InvalidInput(f"{place} must be an array, not {_json_name(tree)}")
-    item = typing.get_args(kind)[0]
-    return tuple(decode(item, part, f"{place}[{index}]") for index, part in enumerate(tree))
+    items = typing.get_args(kind)
+    if items[-1] is Ellipsis:
+        items = (items[0],) * len(tree)
+    elif len(items) != len(tree):
+        raise InvalidInput(f"{place} must have {len(items)} items, not {len(tree)}")
+    return tuple(
+        decode(item, part, f"{place}[{index}]")
+        for index, (item, part) in enumerate(zip(items, tree, strict=True))
+    )
 
 
 def _decode_mapping(kind: Any, tree: Any, place: str) -> Mapping[str, Any]:
