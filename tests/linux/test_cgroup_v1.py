@@ -287,3 +287,9 @@ def test_a_group_that_cannot_be_limited_leaves_nothing_behind(driver: CgroupDriv
         driver.create(f"{TOP}/broken", Resources(cpu=CPULimits(cpus="4096")))
     with pytest.raises(FileNotFoundError):
         driver.open(f"{TOP}/broken")
+
+
+def test_warming_up_moves_nobody(driver: CgroupDriver) -> None:
+    before = Path("/proc/self/cgroup").read_text("ascii")
+    cgroup.warm_up()
+    assert Path("/proc/self/cgroup").read_text("ascii") == before
