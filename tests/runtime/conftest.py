@@ -57,6 +57,15 @@ def lower(tmp_path_factory: pytest.TempPathFactory, require: Callable[..., None]
     return make_lower(tmp_path_factory.mktemp("image") / "lower")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_group_is_left() -> Iterator[None]:
+    """The folder of all groups goes when it is empty."""
+    yield
+    for place in Path("/sys/fs/cgroup").glob("*/workbench"):
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     return probe(tmp_path_factory.mktemp("probe"))
