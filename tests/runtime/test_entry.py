@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from workbench.linux import cgroup
 from workbench.linux.mount import mountinfo
 from workbench.runtime import entry
