@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from workbench.monitor import version
 from workbench.monitor.client import Launcher, Session
 from workbench.monitor.record import monitor_pid, process_start
-from workbench.monitor.settings import MonitorSettings
+from workbench.monitor.settings import LogSettings, MonitorSettings, RestartSettings
 from workbench.oci.runtime_spec import Process, Spec
 
 FAKE = Path(__file__).with_name("fake_launcher.py")
@@ -50,8 +51,18 @@ class World:
         directory.mkdir(parents=True)
         process = Process(args=args, env=(PATH,), terminal=bool(settings.get("tty")))
         (directory / "config.json").write_bytes(Spec(process=process).to_bytes())
+        if "log" in settings:
+            settings["log"] = LogSettings(**settings["log"])
+        if "restart" in settings:
+            settings["restart"] = RestartSettings(**settings["restart"])
         MonitorSettings(id=name, open_stdin=stdin, stdin_once=stdin, **settings).write(directory)
         return directory
+
+    def settings(self, directory: Path, **changes: Any) -> MonitorSettings:
+        """Change ``monitor.json``."""
+        settings = replace(MonitorSettings.read(directory), **changes)
+        settings.write(directory)
+        return settings
 
     def shell(self, script: str, **settings: Any) -> Path:
         return self.container("sh", "-c", script, **settings)

@@ -1,13 +1,22 @@
-"""Who is attached to a container: live output, replay of the log, and slow readers."""
+"""Who is attached to a container: live output, replay of the log, and slow readers.
+
+A reader that falls behind by the bound of its connection makes the container wait. A tied one may
+do so for as long as it likes; any other is dropped when it takes nothing at all for STALLED
+seconds, so that a client that hangs never stops a container for good.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from workbench.monitor import logs, protocol
 from workbench.monitor.connection import Connection
+from workbench.monitor.loop import Loop
+
+STALLED: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +38,8 @@ class Client:
 class Audience:
     """All attached clients. ``hold`` is told whether the container has to wait for one."""
 
-    def __init__(self, hold: Callable[[bool], None]) -> None:
+    def __init__(self, loop: Loop, hold: Callable[[bool], None]) -> None:
+        self._loop = loop
         self._hold = hold
         self._held = False
         self._clients: list[Client] = []
@@ -56,7 +66,7 @@ class Audience:
         return None
 
     def deliver(self, stream: str, data: bytes) -> None:
-        """Hand output to all. One that is not tied and does not read is dropped."""
+        """Hand output to all."""
         frame = b""
         for client in tuple(self._clients):
             if client.replay is not None or not client.wants(stream):
@@ -64,7 +74,7 @@ class Audience:
             frame = frame or protocol.frame(protocol.STREAM_KINDS[stream], data)
             client.connection.send(frame)
             if client.connection.crowded and not client.tied:
-                client.connection.close()
+                self._suspect(client)
         self._balance()
 
     def finish(self, frame: bytes) -> None:
@@ -83,10 +93,26 @@ class Audience:
         self._balance()
 
     def _balance(self) -> None:
-        held = any(client.tied and client.connection.crowded for client in self._clients)
+        held = any(
+            client.replay is None and client.connection.crowded for client in self._clients
+        )
         if held != self._held:
             self._held = held
             self._hold(held)
+
+    def _suspect(self, client: Client) -> None:
+        """Look again later, and drop it if it has not taken a byte meanwhile."""
+        sent = client.connection.sent
+
+        def look() -> None:
+            if client not in self._clients or not client.connection.crowded:
+                return
+            if client.connection.sent == sent:
+                client.connection.close()
+            else:
+                self._suspect(client)
+
+        self._loop.after(STALLED, look)
 
     def _replay(self, client: Client, *, all_of_it: bool = False) -> None:
         """Send what was logged, as fast as the client takes it; then it hears the live output."""

@@ -20,7 +20,7 @@ LOW_WATER: Final = 256 * 1024
 class Connection:
     """A connected socket in the loop. ``on_frame`` and ``on_gone`` are set by its owner.
 
-    ``on_drained`` is called when the queue has sunk below LOW_WATER after it was above HIGH_WATER.
+    ``pending`` bytes are queued, ``sent`` is the count of all that have gone. ``on_drained`` is called when the queue has sunk below LOW_WATER after it was above HIGH_WATER.
     """
 
     def __init__(self, loop: Loop, sock: socket.socket, peer: int) -> None:
@@ -30,6 +30,7 @@ class Connection:
         self.on_gone: Callable[[], None] = _nothing
         self.on_drained: Callable[[], None] = _nothing
         self.pending = 0
+        self.sent = 0
         self._loop = loop
         self._socket: socket.socket | None = sock
         self._reader = protocol.FrameReader()
@@ -121,6 +122,7 @@ class Connection:
                 self.close()
                 return
             self.pending -= sent
+            self.sent += sent
             if sent == len(self._queue[0]):
                 self._queue.popleft()
             else:

@@ -51,7 +51,7 @@ class Container:
         self.status = "new"
         self.pid = 0
         self.restarts = 0
-        self.audience = Audience(self._hold)
+        self.audience = Audience(loop, self._hold)
         self._loop = loop
         self._directory = directory
         self._runtime = runtime

@@ -212,8 +212,8 @@ class Session:
         """Follow the output from now on, or with ``logs`` from the start of the log.
 
         Opens a connection of its own. Attach between ``create`` and ``start`` to miss nothing.
-        A client that is not tied and does not read for 1 MiB is dropped; a tied one makes the
-        container wait. Raises Conflict when the container has ended.
+        A client that does not read makes the container wait after 1 MiB, and is dropped after a
+        second unless it is tied. Raises Conflict when the container has ended.
         """
         other = Session.connect(self._directory)
         other._ask(
