@@ -28,22 +28,21 @@ _NAMES: Final = (
     "SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME "
     "SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG "
     "WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+)
+
+_DEFAULT_NAMES: Final = (
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP "
+    "NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
+)
 
 NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
-    {f"CAP_{name}": number for number, name in enumerate(_NAMES)}
+    {f"CAP_{name}": number for number, name in enumerate(_NAMES.split())}
 )
 """Every capability that this module knows, as ``linux/capability.h`` numbers them."""
 
 ALL: Final = tuple(NUMBERS)
 
-DEFAULT: Final = tuple(
-    f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP "
-        "NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
-    ).split()
-)
+DEFAULT: Final = tuple(f"CAP_{name}" for name in _DEFAULT_NAMES.split())
 """What a container has when nothing else is asked: Docker's fourteen."""
 
 _PR_SET_KEEPCAPS: Final = 8

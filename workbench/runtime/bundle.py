@@ -30,7 +30,7 @@ class Bundle:
     path: Path
 
     def spec(self) -> Spec:
-        """The runtime specification. Raises NotFound or InvalidInput with the place of the fault."""
+        """The runtime specification. Raises NotFound, or InvalidInput with the place."""
         try:
             return Spec.parse((self.path / CONFIG).read_bytes())
         except FileNotFoundError as error:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Final
 
-from workbench.oci.runtime_spec import Device, DeviceRule, Seccomp
+from workbench.oci.runtime_spec import Device, DeviceRule, Seccomp, SeccompRule
+from workbench.runtime.profile_rules import RULES, SUB_ARCHITECTURES, Rule
+
+_GOARCH: Final = {
+    "x86_64": "amd64",
+    "i386": "386",
+    "i686": "386",
+    "aarch64": "arm64",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "armv8l": "arm",
+    "loongarch64": "loong64",
+}
 
 MASKED_PATHS: Final = (
     "/proc/acpi",
@@ -64,4 +77,30 @@ def default_seccomp(
     ``architecture`` is that of ``os.uname().machine`` (or GOARCH), ``kernel`` the version of the
     host, both of which enable some rules. Same arguments, same value.
     """
-    raise OSError(f"{capabilities} {architecture} {kernel}")
+    machine = _GOARCH.get(architecture, architecture)
+    held = frozenset(capabilities)
+    return Seccomp(
+        default_action="SCMP_ACT_ERRNO",
+        default_errno_ret=errno.EPERM,
+        architectures=tuple(f"SCMP_ARCH_{name}" for name in SUB_ARCHITECTURES.get(machine, ())),
+        syscalls=tuple(
+            SeccompRule(
+                names=tuple(rule.names.split()),
+                action=rule.action,
+                errno_ret=rule.errno_ret,
+                args=rule.args,
+            )
+            for rule in RULES
+            if _counts(rule, held, machine, kernel)
+        ),
+    )
+
+
+def _counts(rule: Rule, held: frozenset[str], machine: str, kernel: tuple[int, int]) -> bool:
+    return (
+        held.issuperset(rule.needs)
+        and held.isdisjoint(rule.without)
+        and (not rule.architectures or machine in rule.architectures)
+        and machine not in rule.not_architectures
+        and kernel >= rule.kernel
+    )
