@@ -79,7 +79,7 @@ class World:
             pids.append(self.launcher_pid())
         for path in (self.root / "containers").glob("*/state.json"):
             facts = json.loads(path.read_text())
-            if process_start(facts["pid"]) == facts["start"]:
+            if process_start(facts["pid"]) == facts.get("start", facts.get("start_time")):
                 pids.append(facts["pid"])
         for pid in pids:
             if pid:

@@ -47,10 +47,6 @@ class Audience:
     def __iter__(self) -> Iterator[Client]:
         return iter(tuple(self._clients))
 
-    @property
-    def tied(self) -> bool:
-        return any(client.tied for client in self._clients)
-
     def add(self, client: Client) -> None:
         self._clients.append(client)
         client.connection.on_drained = lambda: self._drained(client)
@@ -93,9 +89,7 @@ class Audience:
         self._balance()
 
     def _balance(self) -> None:
-        held = any(
-            client.replay is None and client.connection.crowded for client in self._clients
-        )
+        held = any(client.replay is None and client.connection.crowded for client in self._clients)
         if held != self._held:
             self._held = held
             self._hold(held)

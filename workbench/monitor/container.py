@@ -35,7 +35,7 @@ ON_RESTART_TIMEOUT: Final = 60.0
 class Container:
     """One container. ``status`` is new, created, running, paused, restarting or ended.
 
-    ``on_exit(record, again)`` is called at each end of the program, ``again`` when a restart
+    ``tied``: it must not outlive its client. ``on_exit(record, again)`` is called at each end of the program, ``again`` when a restart
     follows. All methods are called from the loop.
     """
 
@@ -51,6 +51,7 @@ class Container:
         self.status = "new"
         self.pid = 0
         self.restarts = 0
+        self.tied = False
         self.audience = Audience(loop, self._hold)
         self._loop = loop
         self._directory = directory
@@ -164,6 +165,12 @@ class Container:
         self.status = "running"
         self._write_run()
 
+    def tie(self) -> None:
+        """Remember where a successor can read it that the container has to go with its client."""
+        self.tied = True
+        if self.status in ("running", "paused"):
+            self._write_run()
+
     def resize(self, rows: int, columns: int) -> None:
         self._streams.resize(rows, columns)
 
@@ -208,7 +215,7 @@ class Container:
             started=self._started,
             restarts=self.restarts,
             exit_code=self._last_code,
-            tied=self.audience.tied,
+            tied=self.tied,
         ).write(self._directory)
 
     def _ended(self, status: int) -> None:
@@ -301,7 +308,7 @@ class Container:
     def _again(self) -> None:
         self._runtime.delete(self._directory)
         self.restarts += 1
-        self._signalled = False
+        self._signalled = self.tied = False
         with contextlib.suppress(WorkbenchError):
             pid = self.create()
             command = self.settings.on_restart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +67,12 @@ class OciRuntime:
 
     def create(self, directory: Path, container_id: str, ends: Ends | None) -> Child:
         made = create.create(Bundle(directory), container_id, stdio=_stdio(ends), host=self._host)
+        os.close(made.pidfd)
         return Child(pid=made.pid, console=made.console_fd, start=made.start)
 
     def execute(self, directory: Path, process: Process, ends: Ends | None) -> Child:
-        made = execute.execute(directory, process, stdio=_stdio(ends))
+        made = execute.execute(directory, process, stdio=_stdio(ends), host=self._host)
+        os.close(made.pidfd)
         return Child(pid=made.pid, console=made.console_fd, start=_running)
 
     def process(self, directory: Path) -> Process:

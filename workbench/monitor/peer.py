@@ -208,6 +208,7 @@ class Peer:
     def _flags(self, request: Request) -> None:
         if request.get("tie") and not self.tied:
             self.tied = True
+            self._container.tie()
             self._watch = PeerWatch(self._monitor.loop, self.connection.peer, self.connection.close)
         self.adopts = self.adopts or bool(request.get("adopt_exit"))
 
