@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from workbench.linux import cgroup_files, cgroup_mounts
 from workbench.oci.runtime_spec import Resources
 
 
@@ -119,8 +122,56 @@ class CgroupDriver(Protocol):
         """What of ``resources`` cannot be given here, each in words ("memory limit: ...")."""
 
 
-def driver(root: str = "/sys/fs/cgroup") -> CgroupDriver | None:
+def driver() -> CgroupDriver | None:
     """The driver for this host, or None where no group can be made.
 
-    On a hybrid host v1 is used: its hierarchies have the controllers.
+    On a hybrid host v1 is used: its hierarchies have the controllers. Only the version at hand is
+    loaded.
     """
+    found = cgroup_mounts.find()
+    if any("memory" in item.controllers or "cpu" in item.controllers for item in found.v1):
+        from workbench.linux.cgroup_v1 import V1Driver
+
+        v1 = V1Driver(found.v1)
+        return v1 if v1.controllers else None
+    if found.v2 is not None:
+        from workbench.linux.cgroup_v2 import V2Driver, writable
+
+        return V2Driver(found.v2) if writable(found.v2) else None
+    return None
+
+
+def warm_up() -> None:
+    """Make the next ``add`` fast; call it in a thread as soon as a container is asked for.
+
+    The first move of a process between groups waits for all processors to pass through the
+    scheduler (an RCU grace period, 5 to 20 ms); those shortly after it do not. This moves the
+    caller to where it is. A host whose administrator mounts cgroups with ``favordynmods`` never
+    waits. Silent where it cannot be done.
+    """
+    found = cgroup_mounts.find()
+    for tree in (*found.v1, found.v2):
+        if tree is not None and tree.writable:
+            with contextlib.suppress(OSError):
+                cgroup_files.write(f"{tree.own}/cgroup.procs", str(os.getpid()))
+            return
+
+
+def at(paths: Mapping[str, str]) -> Cgroup:
+    """The group whose ``paths`` were written down: a driver's own place may differ by process."""
+    if "" in paths:
+        from workbench.linux.cgroup_v2 import V2Cgroup
+
+        return V2Cgroup(paths[""])
+    from workbench.linux.cgroup_v1 import V1Cgroup
+
+    return V1Cgroup(dict(paths))
+
+
+def of(pid: int) -> Cgroup:
+    """The group in which a process is now. Raises OSError when there is no such process."""
+    hierarchies = cgroup_mounts.find()
+    text = cgroup_files.read(f"/proc/{pid}/cgroup")
+    paths = cgroup_mounts.locate(text, hierarchies)
+    v1 = {name: path for name, path in paths.items() if name and not name.startswith("name=")}
+    return at(v1 or paths)

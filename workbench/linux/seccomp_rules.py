@@ -79,35 +79,36 @@ def ranges(profile: Seccomp, architecture: str, first: int) -> Iterator[Range]:
 
     Raises InvalidInput or Unsupported for a rule that cannot be.
     """
-    default = action_value(profile.default_action, profile.default_errno_ret)
-    found, newest = _collect(profile, architecture, default)
     last: Outcome | None = None
-    position = first
-    for number in sorted(found):
-        item = found[number]
-        outcome = (
-            Outcome(default, tuple(item.choices)) if item.always is None else Outcome(item.always)
-        )
-        if number > position and last != Outcome(default):
-            last = Outcome(default)
-            yield Range(position, last)
-        if outcome != last:
-            last = outcome
-            yield Range(number, outcome)
-        position = number + 1
-    yield from _beyond(profile, default, last, position, max(newest + 1, first))
+    for item in _pieces(profile, architecture, first):
+        if item.outcome != last:
+            last = item.outcome
+            yield item
 
 
-def _beyond(
-    profile: Seccomp, default: int, last: Outcome | None, position: int, unknown: int
-) -> Iterator[Range]:
-    """The numbers above every ruled one: the default, then what the profile cannot know."""
+def _pieces(profile: Seccomp, architecture: str, first: int) -> Iterator[Range]:
+    """A range for each ruled number and each gap between them, in order.
+
+    A gap has the default; from the newest call on that the profile names it has ENOSYS, unless
+    the default is to let things happen.
+    """
+    default = action_value(profile.default_action, profile.default_errno_ret)
     newer = default if profile.default_action in PERMISSIVE else ERRNO | errno.ENOSYS
-    if position < unknown and last != Outcome(default):
-        yield Range(position, Outcome(default))
-        last = Outcome(default)
-    if last != Outcome(newer):
-        yield Range(unknown, Outcome(newer))
+    found, newest = _collect(profile, architecture, default)
+    unknown = max(newest + 1, first)
+    position = first
+    for number in (*sorted(found), None):
+        if position < unknown and position != number:
+            yield Range(position, Outcome(default))
+        if number is None or max(position, unknown) < number:
+            yield Range(max(position, unknown), Outcome(newer))
+        if number is not None:
+            item = found[number]
+            if item.always is None:
+                yield Range(number, Outcome(default, tuple(item.choices)))
+            else:
+                yield Range(number, Outcome(item.always))
+            position = number + 1
 
 
 def _collect(profile: Seccomp, architecture: str, default: int) -> tuple[dict[int, _Found], int]:
