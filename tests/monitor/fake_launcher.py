@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import sys
-import tty
 from pathlib import Path
 
 from workbench.errors import CommandNotFound, Conflict, Unsupported
@@ -91,7 +90,13 @@ def _fork(process: Process, ends: Ends | None) -> tuple[int, int | None, int]:
         master, slave = os.openpty()
         ends = Ends(stdin=slave, stdout=slave, stderr=slave)
     waits, gate = os.pipe2(os.O_CLOEXEC)
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)
     pid = os.fork()
+    if pid == 0:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
     if pid == 0:
         try:
             _become(program, process, ends, waits, gate, terminal=slave >= 0)
@@ -122,5 +127,4 @@ def _become(
 
 
 if __name__ == "__main__":
-    assert tty
     sys.exit(launcher.main(sys.argv[1:], FakeRuntime()))

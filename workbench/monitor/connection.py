@@ -20,7 +20,8 @@ LOW_WATER: Final = 256 * 1024
 class Connection:
     """A connected socket in the loop. ``on_frame`` and ``on_gone`` are set by its owner.
 
-    ``pending`` bytes are queued, ``sent`` is the count of all that have gone. ``on_drained`` is called when the queue has sunk below LOW_WATER after it was above HIGH_WATER.
+    ``pending`` bytes are queued, ``sent`` is the count of all that have gone. ``on_drained`` is
+    called when the queue has sunk below LOW_WATER after it was above HIGH_WATER.
     """
 
     def __init__(self, loop: Loop, sock: socket.socket, peer: int) -> None:

@@ -35,8 +35,8 @@ ON_RESTART_TIMEOUT: Final = 60.0
 class Container:
     """One container. ``status`` is new, created, running, paused, restarting or ended.
 
-    ``tied``: it must not outlive its client. ``on_exit(record, again)`` is called at each end of the program, ``again`` when a restart
-    follows. All methods are called from the loop.
+    ``tied``: it must not outlive its client. ``on_exit(record, again)`` is called at each end of
+    the program, ``again`` when a restart follows. All methods are called from the loop.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Container:
         ends = self._streams.open()
         try:
             self._child = self._runtime.create(self._directory, self.settings.id, ends)
-        except WorkbenchError as error:
+        except (WorkbenchError, OSError) as error:
             self._streams.abandon()
             self._fail(error)
             raise
@@ -102,7 +102,7 @@ class Container:
         self.status = "running"
         try:
             self._child.start()
-        except WorkbenchError as error:
+        except (WorkbenchError, OSError) as error:
             self._disown()
             self._fail(error)
             raise
@@ -250,13 +250,13 @@ class Container:
             )
         )
 
-    def _fail(self, error: WorkbenchError) -> None:
+    def _fail(self, error: WorkbenchError | OSError) -> None:
         """The program never ran."""
-        known = error.exit_code in (126, 127)
+        code = getattr(error, "exit_code", 128)
         self._cancelled = True
         self._end(
             ExitRecord(
-                code=error.exit_code if known else 128,
+                code=code if code in (126, 127) else 128,
                 error=str(error),
                 started=self._started,
                 finished=now(),
@@ -306,10 +306,12 @@ class Container:
                 self._log.flush()
 
     def _again(self) -> None:
-        self._runtime.delete(self._directory)
+        with contextlib.suppress(WorkbenchError, OSError):
+            self._runtime.delete(self._directory)
         self.restarts += 1
         self._signalled = self.tied = False
-        with contextlib.suppress(WorkbenchError):
+        # What goes wrong is in the record already.
+        with contextlib.suppress(WorkbenchError, OSError):
             pid = self.create()
             command = self.settings.on_restart
             if not command:
@@ -322,7 +324,7 @@ class Container:
         if self.status != "created":
             return
         if code == 0:
-            with contextlib.suppress(WorkbenchError):
+            with contextlib.suppress(WorkbenchError, OSError):
                 self.start()
             return
         self._disown()

@@ -94,7 +94,7 @@ class _ProbeRun:
     def begin(self, runtime: Runtime, directory: Path, timeout: float) -> None:
         try:
             self._joined.begin(runtime, directory)
-        except WorkbenchError as error:
+        except (WorkbenchError, OSError) as error:
             self._output = str(error).encode()
             self._report(-1)
             return

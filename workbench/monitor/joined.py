@@ -45,7 +45,7 @@ class Joined:
         ends = self.streams.open()
         try:
             child = runtime.execute(directory, self._process, ends)
-        except WorkbenchError:
+        except (WorkbenchError, OSError):
             self.streams.abandon()
             raise
         self.pid = child.pid

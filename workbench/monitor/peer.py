@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from workbench.errors import Conflict, Internal, InvalidInput, WorkbenchError
 from workbench.monitor import protocol
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from workbench.monitor.run import Monitor
 
 Request = Mapping[str, Any]
+
+# A request that the kernel or a defect of ours spoils is answered so; the container goes on.
+DEFECTS: Final = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 class Peer:
@@ -61,8 +64,8 @@ class Peer:
                 self._push(kind, payload)
         except WorkbenchError as error:
             self.connection.send(protocol.failure(error))
-        except OSError as error:
-            problem = Internal(f"the monitor of {self._container.settings.id} failed: {error}")
+        except DEFECTS as error:
+            problem = Internal(f"the monitor of {self._container.settings.id} failed: {error!r}")
             self.connection.send(protocol.failure(problem))
 
     def _push(self, kind: int, payload: bytes) -> None:
@@ -135,6 +138,8 @@ class Peer:
 
     def _execute(self, request: Request) -> None:
         process: Process = decode(Process, request.get("process"), "process")
+        if not process.args or any("\0" in item for item in (*process.args, *process.env)):
+            raise InvalidInput("process.args must name a program, without NUL bytes")
         self._kills_exec = bool(request.get("tie"))
         joined = Joined(
             self._monitor.loop,
@@ -166,6 +171,8 @@ class Peer:
 
     def _stop(self, request: Request) -> None:
         timeout = request.get("timeout")
+        if timeout is not None and type(timeout) not in (int, float):
+            raise InvalidInput(f"timeout must be a number, not {timeout!r}")
         if self._container.status in ("new", "ended"):
             raise Conflict(f"container {self._container.settings.id} is not running")
         self._waits = "end"
