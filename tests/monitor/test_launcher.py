@@ -20,7 +20,7 @@ from workbench.monitor.client import Launcher, Session
 from workbench.monitor.record import monitor_pid, read_exit
 from workbench.monitor.settings import MonitorSettings
 
-MOST_MEMORY = 2 * 1024**2
+MOST_MEMORY = 5 * 1024**2
 
 
 def alive(pid: int) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workbench.monitor.driver import OciRuntime
 from workbench.monitor.run import monitor
+from workbench.monitor.settings import MonitorSettings
 
 
 def main(arguments: list[str]) -> int:
@@ -17,7 +18,7 @@ def main(arguments: list[str]) -> int:
     directory = Path(arguments[0]).resolve()
     runtime = OciRuntime()
     runtime.prepare(directory)
-    monitor(directory, runtime, None)
+    monitor(directory, MonitorSettings.read(directory), runtime)
     return 0
 
 

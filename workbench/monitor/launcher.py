@@ -91,27 +91,31 @@ class Server:
         return directory
 
     def _spawn(self, directory: Path, connection: socket.socket) -> None:
+        # Read here and not in the child: each page that a child writes to is copied for it.
+        settings = MonitorSettings.read(directory)
         pid = os.fork()
         if pid:
             self._monitors.add(pid)
             self._loop.child(pid, lambda status: self._ended(pid, directory, status))
             return
         try:
-            self._become_monitor(directory, connection)
+            self._become_monitor(directory, settings, connection)
         except BaseException:
             _leave_trace(directory)
             raise
         finally:
             os._exit(0)
 
-    def _become_monitor(self, directory: Path, connection: socket.socket) -> None:
+    def _become_monitor(
+        self, directory: Path, settings: MonitorSettings, connection: socket.socket
+    ) -> None:
         assert self._listener is not None
         os.setsid()
         self._loop.close()
         self._listener.close()
         os.close(self._lock)
         connection.settimeout(None)
-        monitor(directory, self._runtime, connection)
+        monitor(directory, settings, self._runtime, connection)
 
     def _ended(self, pid: int, directory: Path, status: int) -> None:
         """A monitor has ended. Where it was killed, its container may have to go as well."""

@@ -151,12 +151,13 @@ def monitor_pid(directory: Path) -> int | None:
 
 
 def process_start(pid: int) -> int:
-    """Start time in clock ticks since boot, 0 when there is no such process. Source: proc(5)."""
+    """Start time in clock ticks since boot, 0 when it does not live. Source: proc(5)."""
     try:
         raw = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return 0
-    return int(raw[raw.rindex(b")") + 2 :].split()[19])
+    fields = raw[raw.rindex(b")") + 2 :].split()
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def now() -> int:

@@ -33,14 +33,18 @@ PREDECESSOR_PATIENCE: Final = 5.0
 LAST_WORDS: Final = 10.0
 
 
-def monitor(directory: Path, runtime: Runtime, first: socket.socket | None) -> None:
+def monitor(
+    directory: Path,
+    settings: MonitorSettings,
+    runtime: Runtime,
+    first: socket.socket | None = None,
+) -> None:
     """Watch over the container in ``directory`` until it has ended for good.
 
     ``first`` is a client that is connected already. The caller is a single-threaded process of
     its own that ends after this.
     """
     try:
-        settings = MonitorSettings.read(directory)
         lock = _lock(directory)
     except WorkbenchError as error:
         if first is not None:

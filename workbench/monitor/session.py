@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from workbench.errors import Conflict, Internal, NotFound, Unavailable, WorkbenchError
 from workbench.monitor import protocol
 from workbench.monitor.protocol import Chunk
-from workbench.monitor.record import ExitRecord, monitor_pid, read_exit
+from workbench.monitor.record import ExitRecord, monitor_pid, read_exit, read_run
 from workbench.oci.codec import encode
 from workbench.oci.runtime_spec import Process
 
-SOCKET = "monitor.sock"
+SOCKET: Final = "monitor.sock"
+BURIAL_PATIENCE: Final = 2.0
 
 
 class Channel:
@@ -354,10 +356,17 @@ def _dial(directory: Path) -> socket.socket:
 
 
 def _left_behind(directory: Path) -> ExitRecord:
-    """The record in the directory, once the connection has ended without one."""
-    record = read_exit(directory)
-    if record is None:
+    """The record in the directory, once the connection has ended without one.
+
+    A killed process closes its connections a moment before it is seen to be dead, and the launcher
+    needs one more to write the record of a tied container.
+    """
+    deadline = time.monotonic() + BURIAL_PATIENCE
+    while (record := read_exit(directory)) is None:
         gone = monitor_pid(directory) is None
-        what = "its monitor was killed" if gone else "its monitor does not answer"
-        raise Unavailable(f"container {directory.name}: {what}")
+        run = read_run(directory)
+        if (gone and not (run and run.tied)) or time.monotonic() > deadline:
+            what = "its monitor was killed" if gone else "its monitor does not answer"
+            raise Unavailable(f"container {directory.name}: {what}")
+        time.sleep(0.01)
     return record
