@@ -15,11 +15,22 @@ import pytest
 
 from tests.monitor.conftest import World, eventually
 from workbench.errors import CommandNotFound
+from workbench.linux import cgroup
 from workbench.linux.mount import Mount
 from workbench.monitor.client import Launcher, Session
 from workbench.monitor.record import monitor_pid, read_exit, read_run
 from workbench.monitor.settings import MonitorSettings
-from workbench.oci.runtime_spec import Linux, MountPoint, Namespace, Process, Root, Spec
+from workbench.oci.runtime_spec import (
+    Linux,
+    MemoryLimits,
+    MountPoint,
+    Namespace,
+    Process,
+    Resources,
+    Root,
+    Spec,
+)
+from workbench.runtime import state
 from workbench.runtime.bundle import Bundle
 
 pytestmark = pytest.mark.kernel
@@ -42,7 +53,9 @@ class TrueWorld(World):
         for name in ("sh", "true", "cat", "sleep", "echo", "stty", "seq"):
             (self.tree / "bin" / name).symlink_to("busybox")
 
-    def bundle(self, *args: str, tty: bool = False, stdin: bool = False) -> Path:
+    def bundle(
+        self, *args: str, tty: bool = False, stdin: bool = False, memory: int | None = None
+    ) -> Path:
         self._count += 1
         name = f"true{os.getpid()}-{self._count}"
         directory = self.root / "containers" / name
@@ -59,7 +72,10 @@ class TrueWorld(World):
                     options=("newinstance", "ptmxmode=0666", "mode=0620"),
                 ),
             ),
-            linux=Linux(namespaces=tuple(Namespace(type=kind) for kind in NAMESPACES)),
+            linux=Linux(
+                namespaces=tuple(Namespace(type=kind) for kind in NAMESPACES),
+                resources=Resources(memory=MemoryLimits(limit=memory)) if memory else None,
+            ),
         )
         bind = Mount(type="bind", source=str(self.tree), options=("rbind",))
         Bundle.write(directory, spec, (bind,))
@@ -79,6 +95,7 @@ def real(
         with contextlib.suppress(Exception), Session.connect(directory) as session:
             session.signal(signal.SIGKILL)
         eventually(lambda where=directory: monitor_pid(where) is None)
+        state.delete(directory, force=True)
     here.close()
 
 
@@ -127,6 +144,18 @@ def test_pause_and_resume(real: TrueWorld) -> None:
     assert session.stop(0).code == 137
 
 
+def test_want_of_memory_is_told_apart(
+    real: TrueWorld, require: Callable[[object, str], None]
+) -> None:
+    driver = cgroup.driver()
+    require(driver and "memory" in driver.controllers, "needs the memory controller")
+    greedy = "x=0123456789abcdef; while :; do x=$x$x; done"
+    record = real.spawn(real.bundle("sh", "-c", greedy, memory=16 * 1024**2)).run_attached().wait()
+    assert (record.code, record.oom_killed) == (137, True)
+    plain = real.spawn(real.bundle("sh", "-c", "kill -9 1; exit 137", memory=16 * 1024**2))
+    assert plain.run_attached().wait().oom_killed is False
+
+
 def test_a_tied_client_that_vanishes_takes_the_container_along(real: TrueWorld) -> None:
     directory = real.bundle("sleep", "60")
     real.spawn(directory).run_attached(tie=True).close()
@@ -141,7 +170,6 @@ def test_a_killed_monitor_leaves_a_detached_container_running(real: TrueWorld) -
     os.kill(monitor_pid(directory) or 0, signal.SIGKILL)
     time.sleep(0.2)
     os.kill(pid, 0)
-    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_killed_monitor_takes_a_tied_container_along(real: TrueWorld) -> None:
