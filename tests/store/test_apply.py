@@ -34,9 +34,7 @@ def file(name: str, data: bytes = b"data") -> dict[str, Any]:
 
 
 @pytest.fixture
-def unpack(
-    tmp_path: Path, options: ApplyOptions
-) -> Callable[..., tuple[Path, AppliedLayer]]:
+def unpack(tmp_path: Path, options: ApplyOptions) -> Callable[..., tuple[Path, AppliedLayer]]:
     """``unpack(member, ..., whiteouts=..., lowers=...)`` into a fresh folder, or ``into``."""
 
     def run(*members: Any, into: Path | None = None, **changes: Any) -> tuple[Path, AppliedLayer]:
@@ -161,9 +159,7 @@ def test_holes_stay_holes(
 
 
 @pytest.mark.parametrize("target", ["real", "/real", "../../../real", "./real/.", "hop"])
-def test_links_among_parents_are_followed_inside(
-    unpack: Callable[..., Any], target: str
-) -> None:
+def test_links_among_parents_are_followed_inside(unpack: Callable[..., Any], target: str) -> None:
     root, _ = unpack("real/", link("hop", "/real"), link("way", target), file("way/f"))
     assert (root / "real/f").read_bytes() == b"data"
     assert (root / "way").is_symlink()
@@ -404,9 +400,7 @@ def test_in_a_copy_whiteouts_delete(unpack: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_in_a_copy_a_whiteout_spares_this_layer(
-    unpack: Callable[..., Any], order: int
-) -> None:
+def test_in_a_copy_a_whiteout_spares_this_layer(unpack: Callable[..., Any], order: int) -> None:
     root, _ = unpack(file("d/old"), file("d/both", b"old"), file("f", b"old"))
     marks = [file(".wh.d"), file(".wh.f")]
     news = [file("d/both", b"new"), file("d/s/new"), file("f", b"new"), link("d/h", "f", HARD)]
@@ -424,7 +418,5 @@ def test_in_a_copy_a_whiteout_spares_this_layer(
 
 def test_in_a_copy_an_opaque_mark_empties_the_folder(unpack: Callable[..., Any]) -> None:
     root, _ = unpack(file("d/old"), file("d/s/old"), file("other"))
-    unpack(
-        "d/", file("d/new"), file("d/.wh..wh..opq"), into=root, whiteouts=Whiteouts.DELETE
-    )
+    unpack("d/", file("d/new"), file("d/.wh..wh..opq"), into=root, whiteouts=Whiteouts.DELETE)
     assert sorted(listing(root)) == ["d", "d/new", "other"]
