@@ -8,6 +8,7 @@ import time
 from typing import BinaryIO, cast
 
 import pytest
+
 from workbench.errors import BlobNotFound, Corrupt, InvalidInput, LimitExceeded, Unavailable
 from workbench.events import Event, LayerProgress
 from workbench.oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.oci import codec, runtime_spec
 from workbench.oci.descriptor import Descriptor, Platform

@@ -8,6 +8,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from workbench.errors import Corrupt, InvalidInput
 from workbench.oci.digest import Digest, HashingReader, VerifyingReader, chain_id
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+
 from workbench.errors import Corrupt, InvalidInput
 from workbench.oci.descriptor import (
     DOCKER_CONFIG,

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.store.conftest import listing, tar_of
 from workbench.errors import Corrupt, LimitExceeded, WorkbenchError
 from workbench.oci.digest import Digest
 from workbench.store.layer import AppliedLayer, apply
 from workbench.store.options import ApplyOptions, Whiteouts
 from workbench.store.whiteouts import attributes_of, is_opaque, is_whiteout
-
-from tests.store.conftest import listing, tar_of
 
 SYM, HARD, CHAR, FIFO = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import zstandard
+
+from tests.store.conftest import tar_of
 from workbench.errors import Corrupt, InvalidInput, LimitExceeded, WorkbenchError
 from workbench.oci.image import Image
 from workbench.oci.manifest import Index
@@ -23,8 +25,6 @@ from workbench.store.archive import platforms_present, read_archive
 from workbench.store.archive_write import ArchiveSink
 from workbench.store.content import ContentStore
 from workbench.transfer import copy
-
-from tests.store.conftest import tar_of
 
 LAYERS = [tar_of({"name": "a", "data": b"1"}), tar_of({"name": "b", "data": b"2"})]
 
@@ -113,7 +113,8 @@ def test_several_images_go_out_and_come_in(
         two.descriptor.digest: {"docker.io/library/other:latest"},
         three.descriptor.digest: set(),
     }
-    names = [info.name for info in tarfile.open(fileobj=io.BytesIO(data)).getmembers()]
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
     assert len(names) == len(set(names))
     table = json.loads(_member(data, "manifest.json"))
     assert table[0]["RepoTags"] == ["toolbox:1", "localhost:5000/team/tool:x"]

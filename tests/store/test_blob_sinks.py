@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.suites.blob_sink import NAME, ROOT, BlobSinkSuite
 from workbench.errors import BlobNotFound, Corrupt, InvalidInput, Unavailable
 from workbench.oci.descriptor import OCI_LAYER, Descriptor
 from workbench.store.archive import read_archive
@@ -15,8 +17,6 @@ from workbench.store.content import ContentStore
 from workbench.store.layout import LayoutDirectory
 from workbench.store.sink import ContentSink
 from workbench.transfer import BlobSource
-
-from tests.suites.blob_sink import NAME, ROOT, BlobSinkSuite
 
 
 class TestContent(BlobSinkSuite):

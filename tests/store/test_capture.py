@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.store.conftest import ROOT
 from workbench.errors import InvalidInput, LimitExceeded, Unsupported
 from workbench.store.capture import read_content
 from workbench.store.layer import capture
 from workbench.store.tar_entry import TarEntry
 from workbench.store.tar_read import TarReader
 from workbench.store.whiteouts import make_whiteout, set_opaque
-
-from tests.store.conftest import ROOT
 
 
 def captured(root: Path, **choices: Any) -> dict[str, TarEntry]:

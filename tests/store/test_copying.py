@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.store.conftest import listing, tar_of
+from tests.suites.snapshotter import SnapshotterSuite
 from workbench.oci.image import Image
 from workbench.store.content import ContentStore
 from workbench.store.copying import CopyingSnapshotter
 from workbench.store.overlay import OverlaySnapshotter
 from workbench.store.packing import write_layer
 from workbench.store.unpack import unpack
-
-from tests.store.conftest import listing, tar_of
-from tests.suites.snapshotter import SnapshotterSuite
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.store.conftest import ROOT, listing
+from tests.store.test_capture import mark
 from workbench.oci.digest import Digest
 from workbench.store.capture import overlay_members
 from workbench.store.clone import clone_tree
 from workbench.store.compare import changed_members
 from workbench.store.layer import apply, capture, write_members
 from workbench.store.options import ApplyOptions, Whiteouts
-
-from tests.store.conftest import ROOT, listing
-from tests.store.test_capture import mark
 
 NAMES = st.text(
     st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=60

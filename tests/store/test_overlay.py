@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.store.conftest import ROOT, store_image, tar_of
+from tests.suites.snapshotter import SnapshotterSuite
 from workbench.linux.mount import Mount
-from workbench.oci.image import Image
+from workbench.oci.image import History, Image, Layer, append_layer
 from workbench.store.content import ContentStore
 from workbench.store.overlay import OverlaySnapshotter
 from workbench.store.packing import pack_layer
 from workbench.store.unpack import unpack
-
-from tests.store.conftest import ROOT, tar_of
-from tests.suites.snapshotter import SnapshotterSuite
 
 
 @pytest.fixture
@@ -123,12 +123,8 @@ def test_what_a_container_changes_becomes_a_layer_that_does_the_same(
     assert in_mount(first, target, look) == in_mount(second, target, look)
 
 
-def _with_layer(content: ContentStore, image: Image, layer: object) -> Image:
-    from workbench.oci.image import History, append_layer
-
-    from tests.store.conftest import store_image
-
-    return store_image(content, append_layer(image, layer, History()))  # type: ignore[arg-type]
+def _with_layer(content: ContentStore, image: Image, layer: Layer) -> Image:
+    return store_image(content, append_layer(image, layer, History()))
 
 
 @pytest.mark.kernel
@@ -153,3 +149,28 @@ def test_unpacked_whiteouts_hide_in_a_mount(
     assert in_mount(mount, target, "find . -mindepth 1 | sort").split() == ["./d", "./d/n"]
     snapshotter.remove("c")
     snapshotter.remove("r")
+
+
+@pytest.mark.kernel
+def test_without_root_a_user_namespace_sees_the_same(
+    tmp_path: Path, content: ContentStore, make_image: Callable[..., Image]
+) -> None:
+    """Marks in ``user.overlay.*`` are what an overlay mounted in a user namespace reads."""
+    target = tmp_path / "target"
+    target.mkdir()
+    snapshotter = OverlaySnapshotter(tmp_path / "mine", userxattr=True)
+    image = make_image(
+        tar_of("a", "d/", "d/old", "keep"), tar_of(".wh.a", "d/", "d/.wh..wh..opq", "d/new")
+    )
+    (mount,) = snapshotter.prepare("c", unpack(image, content, snapshotter))
+    script = f"""
+        mount -t overlay overlay -o '{",".join(mount.options)}' '{target}'
+        cd '{target}'; find . -mindepth 1 | sort; rm keep; rm -r d; mkdir d; touch d/x
+    """
+    run = subprocess.run(
+        ["unshare", "-Urm", "sh", "-ec", script], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["./d", "./d/new", "./keep"]
+    names: list[str] = []
+    pack_layer(content, snapshotter, "c", observe=lambda entry: names.append(entry.name))
+    assert names == ["d/", "d/.wh..wh..opq", "d/x", ".wh.keep"]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.store.conftest import ROOT, tar_of
 from workbench.oci.image import Image
 from workbench.oci.manifest import Index
 from workbench.store.check import Finding, check
@@ -15,8 +17,6 @@ from workbench.store.options import ApplyOptions
 from workbench.store.overlay import OverlaySnapshotter
 from workbench.store.sweep import sweep
 from workbench.store.unpack import KEY, unpack
-
-from tests.store.conftest import ROOT, tar_of
 
 CHOICES = ApplyOptions(owners=ROOT, devices=ROOT)
 NOW = -1.0

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from workbench.store.tar_entry import NANO, TarEntry
 from workbench.store.tar_read import TarReader
 from workbench.store.tar_write import TarWriter, header

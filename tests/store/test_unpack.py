@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
+from tests.store.conftest import ROOT, listing, tar_of
 from workbench.errors import BlobNotFound, Corrupt, LimitExceeded
 from workbench.events import Event, LayerProgress
 from workbench.oci.descriptor import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor, Platform
@@ -25,8 +27,6 @@ from workbench.store.overlay import OverlaySnapshotter
 from workbench.store.packing import pack_layer, write_layer
 from workbench.store.snapshots import Kind
 from workbench.store.unpack import KEY, drop_abandoned, unpack
-
-from tests.store.conftest import ROOT, listing, tar_of
 
 CHOICES = ApplyOptions(owners=ROOT, devices=ROOT)
 ONE = tar_of("a", {"name": "d/x", "data": b"1"})

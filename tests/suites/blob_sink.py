@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from workbench.errors import BlobNotFound, Corrupt
 from workbench.oci.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor
 from workbench.oci.manifest import Manifest

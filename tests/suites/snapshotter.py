@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workbench.errors import Conflict, InvalidInput, NotFound
+
+from workbench.errors import Conflict, InvalidInput, NotFound, WorkbenchError
 from workbench.store.layer import write_members
 from workbench.store.snapshots import Kind, SnapshotInfo, Snapshotter
 from workbench.store.tar_read import TarReader
@@ -188,7 +190,7 @@ class SnapshotterSuite:
             assert held is not None
 
     def test_many_threads_at_once(self, stack: Snapshotter) -> None:
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
 
         def work(thread: int) -> None:
             try:
@@ -199,7 +201,7 @@ class SnapshotterSuite:
                     else:
                         stack.commit(f"{thread} {number}", f"done {thread} {number}")
                     stack.sweep()
-            except BaseException as error:
+            except (WorkbenchError, OSError) as error:
                 errors.append(error)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -255,8 +257,6 @@ class SnapshotterSuite:
 
 def _die_after(step: int, call: Callable[[], object]) -> None:
     """Run ``call`` and end the process after the given number of changes to the file system."""
-    import sys
-
     left = [step]
 
     def audit(event: str, _arguments: object) -> None:
