@@ -20,6 +20,7 @@ from workbench.errors import Corrupt, LimitExceeded, WorkbenchError
 from workbench.oci.digest import Digest
 from workbench.store.layer import AppliedLayer, apply
 from workbench.store.options import ApplyOptions, Whiteouts
+from workbench.store.remove import remove_tree
 from workbench.store.whiteouts import attributes_of, is_opaque, is_whiteout
 
 SYM, HARD, CHAR, FIFO = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE
@@ -111,6 +112,18 @@ def test_without_root_devices_are_left_out_with_a_notice(unpack: Callable[..., A
 def test_missing_parents_are_made(unpack: Callable[..., Any]) -> None:
     root, _ = unpack(file("a/b/c"))
     assert stat.S_IMODE((root / "a/b").stat().st_mode) == 0o755
+
+
+def test_folders_that_nobody_may_enter_are_filled_first(unpack: Callable[..., Any]) -> None:
+    closed = {"name": "d", "type": tarfile.DIRTYPE, "mode": 0o500, "mtime": 9}
+    inner = {"name": "d/e", "type": tarfile.DIRTYPE, "mode": 0o000}
+    root, _ = unpack(closed, inner, file("d/f"))
+    assert stat.S_IMODE((root / "d/e").stat().st_mode) == 0
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o500
+    assert (root / "d").stat().st_mtime == 9
+    (root / "d/e").chmod(0o700)
+    remove_tree(str(root))
+    assert not root.exists()
 
 
 def test_the_root_itself_can_be_described(unpack: Callable[..., Any]) -> None:

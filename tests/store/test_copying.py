@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.conftest import listing, tar_of
+from tests.store.conftest import ROOT, listing, tar_of
 from tests.suites.snapshotter import SnapshotterSuite
 from workbench.oci.image import Image
 from workbench.store.content import ContentStore
 from workbench.store.copying import CopyingSnapshotter
+from workbench.store.options import ApplyOptions
 from workbench.store.overlay import OverlaySnapshotter
 from workbench.store.packing import write_layer
 from workbench.store.unpack import unpack
+
+CHOICES = ApplyOptions(owners=ROOT, devices=ROOT)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def test_a_copy_holds_the_whole_tree(
         tar_of("a", "d/", {"name": "d/x", "data": b"1"}, "e/", "e/y"),
         tar_of(".wh.a", {"name": "d/x", "data": b"2"}, "e/", "e/.wh..wh..opq", "e/z"),
     )
-    chain = unpack(image, content, snapshotter)
+    chain = unpack(image, content, snapshotter, options=CHOICES)
     assert sorted(listing(snapshotter.changes(str(chain)))) == ["d", "d/x", "e", "e/z"]
     (mount,) = snapshotter.view("v", chain)
     assert mount.source == str(snapshotter.changes(str(chain)))
@@ -53,9 +56,10 @@ def test_the_bottom_layer_is_the_same_as_from_overlay(
     tmp_path: Path, content: ContentStore, make_image: Callable[..., Image]
 ) -> None:
     image = make_image(tar_of("a", "d/", {"name": "d/x", "data": b"1", "mode": 0o4755}))
-    overlay, copying = OverlaySnapshotter(tmp_path / "o"), CopyingSnapshotter(tmp_path / "c")
+    overlay = OverlaySnapshotter(tmp_path / "o", userxattr=not ROOT)
+    copying = CopyingSnapshotter(tmp_path / "c")
     layers = [
-        write_layer(content, snapshotter, str(unpack(image, content, snapshotter)))
+        write_layer(content, snapshotter, str(unpack(image, content, snapshotter, options=CHOICES)))
         for snapshotter in (overlay, copying)
     ]
     assert layers[0] == layers[1]

@@ -62,7 +62,8 @@ def _build(root: Path, tree: dict[str, Any], first: list[Path], *, marks: bool) 
         kind, held, mode = value
         if kind == "file":
             path.write_bytes(held)
-            path.chmod(mode)
+            # Only root reads a file whose owner may not.
+            path.chmod(mode if ROOT else mode | 0o600)
             os.utime(path, ns=(0, len(held) * 1_000_000_007))
             first.append(path)
         elif kind == "link":
