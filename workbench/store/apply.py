@@ -24,6 +24,7 @@ from workbench.store.tree import Parts, Tree, split
 from workbench.store.whiteouts import (
     META,
     OPAQUE,
+    attributes_of,
     is_private,
     is_whiteout,
     make_whiteout,
@@ -189,7 +190,7 @@ class Unpacker:
                 if self._options.owners:
                     os.fchown(fd, found.st_uid, found.st_gid)
                 os.fchmod(fd, stat.S_IMODE(found.st_mode))
-                for key in set(_KEPT) & set(os.listxattr(origin)):
+                for key in set(_KEPT) & set(attributes_of(origin)):
                     os.setxattr(fd, key, os.getxattr(origin, key))
                 os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
             finally:
