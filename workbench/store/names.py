@@ -49,8 +49,9 @@ def unnamed(descriptor: Descriptor) -> Descriptor:
 
 def reference_of(descriptor: Descriptor) -> Reference | None:
     """The name that an index entry carries; None where it has none that can be understood."""
-    text = descriptor.annotations.get(FULL_NAME) or descriptor.annotations.get(REF_NAME)
-    if not text:
+    text = descriptor.annotations.get(FULL_NAME) or descriptor.annotations.get(REF_NAME, "")
+    # Other tools write a bare tag here; alone it names no repository.
+    if FULL_NAME not in descriptor.annotations and not set(text) & set(":/"):
         return None
     try:
         return Reference.parse(text)

@@ -102,6 +102,9 @@ class OverlaySnapshotter:
     def sweep(self) -> int:
         return self._records.sweep()
 
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        return self._records.damaged()
+
 
 def _fill(path: Path, parent: Path | None) -> None:
     """The directories of a new snapshot; its root looks as the parent's, which it will cover."""

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
-from workbench.errors import Conflict, InvalidInput, NotFound
+from workbench.errors import Conflict, Corrupt, InvalidInput, NotFound
 from workbench.store.locks import file_lock, try_file_lock
 from workbench.store.remove import remove_tree
 from workbench.store.snapshots import Kind, SnapshotInfo, Usage
 
 _SAFE: Final = ":@+=,~ "
 _KINDS: Final = tuple(Kind)
+_MAX_CHAIN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +74,13 @@ class Records:
     def chain(self, number: str) -> list[str]:
         """The numbers from a tree down to the bottom of its stack."""
         numbers = [number]
-        while True:
+        while len(numbers) < _MAX_CHAIN:
             try:
                 parent = str((self.root / numbers[-1] / "parent").readlink())
             except FileNotFoundError:
                 return numbers
             numbers.append(parent)
+        raise Corrupt(f"snapshot {number} has more than {_MAX_CHAIN} parents")
 
     def walk(self) -> Iterator[SnapshotInfo]:
         """Every snapshot with its parent's name."""
@@ -216,6 +218,20 @@ class Records:
                 if held is not None:
                     path.unlink(missing_ok=True)
         return len(trash)
+
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        """Keys whose tree, or a tree below it, is missing or without a name."""
+        names = self._names()
+        for number, (key, _kind, _used) in names.items():
+            for below in self.chain(number):
+                if not (self.root / below / "fs").is_dir():
+                    yield key, f"its tree {below} is missing"
+                    break
+                if below != number and (
+                    below not in names or names[below][1] is not Kind.COMMITTED
+                ):
+                    yield key, f"its parent {below} is not committed"
+                    break
 
     # -- locks of names
 

@@ -47,7 +47,7 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a snapshot holds beyond its parent: bytes of file content, and number of inodes."""
+    """What a snapshot's own tree holds: bytes of file content, and number of inodes."""
 
     bytes: int
     inodes: int
@@ -111,3 +111,6 @@ class Snapshotter(Protocol):
 
     def sweep(self) -> int:
         """Remove trees that no name leads to, and what ``remove`` left; their number."""
+
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        """The key of every snapshot whose record or tree is broken, and what is wrong."""
