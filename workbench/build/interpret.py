@@ -164,7 +164,7 @@ def _from(raw: Raw) -> From:
         platform=raw.flags().text("platform"),
         name=name,
         name_word=words[-1].text if name else "",
-        as_word=words[-2].text if name else "",
+        as_word=raw.rest.split()[-2] if name else "",
     )
 
 

@@ -91,8 +91,8 @@ def ingredients_of(
     """What the key of a step is made of.
 
     ``parent`` is the chain id of the tree below, "" for none. ``prints`` are of what it reads:
-    under "" for a COPY, under its target for a mount. ``settings`` are those of the build that a command
-    may notice.
+    under "" for a COPY, under its target for a mount. ``settings`` are those of the build that a
+    command may notice.
     """
     counted = {"platform": platform}
     match step.definition:
