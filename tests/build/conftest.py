@@ -35,7 +35,7 @@ class Call:
 
 @dataclass
 class FakeRunner:
-    """Understands a few words, as a shell would: write, append, rm, echo, cat, fail, sleep, wait."""
+    """Understands a few words, as a shell would: write, append, echo, cat, fail, wait, meet."""
 
     calls: list[Call] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)

@@ -14,6 +14,7 @@ from workbench.build import gofmt
 from workbench.build.definition import (
     CopyDefinition,
     Definition,
+    FromNothing,
     Inline,
     Kind,
     MountDefinition,
@@ -266,9 +267,10 @@ class Composer:
             kind = "a git ref" if remote_kind(remote[0]) is RemoteKind.GIT else "a URL"
             raise self._error(f"source can't be {kind} for COPY", "use ADD for it")
         self._check_checksum(copy, checksum, sources, remote)
-        origin = self._around.find(
-            copy.from_, copy.from_span or copy.where.span, "copy" if copy.from_ else ""
-        )
+        origin: Origin = FromNothing()
+        if local:
+            span = copy.from_span or copy.where.span
+            origin = self._around.find(copy.from_, span, "copy" if copy.from_ else "")
         definition = CopyDefinition(
             origin=origin,
             sources=local,
