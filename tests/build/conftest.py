@@ -71,6 +71,12 @@ class FakeRunner:
             case ["append", path, *text]:
                 old = MergedTree(layers).read(path, 1 << 20) or b""
                 _put(layers[0], path, old.decode() + " ".join(text) + "\n")
+            case ["echo", *text, ">", path]:
+                _put(layers[0], path, " ".join(text) + "\n")
+            case ["mkdir", "-p", path]:
+                layers[0].joinpath(path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            case ["exit", code]:
+                return int(code)
             case ["env", name]:
                 env = dict(item.split("=", 1) for item in process.env)
                 output("stdout", f"{name}={env.get(name)}\n".encode())
