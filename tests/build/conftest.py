@@ -19,10 +19,12 @@ from workbench.errors import ImageNotFound, Interrupted
 from workbench.events import Event, Report, Stream
 from workbench.linux.mount import Mount
 from workbench.oci.descriptor import Platform
-from workbench.oci.image import ContainerConfig, Image, ImageConfig, with_config
+from workbench.oci.image import ContainerConfig, Image, with_config
 from workbench.oci.runtime_spec import Process
 from workbench.store.content import ContentStore
+from workbench.store.copying import CopyingSnapshotter
 from workbench.store.overlay import OverlaySnapshotter
+from workbench.store.snapshots import Snapshotter
 
 
 @dataclass
@@ -266,11 +268,22 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
+    return _bench(tmp_path, OverlaySnapshotter(tmp_path / "snapshots"))
+
+
+@pytest.fixture(params=["overlay", "copying"])
+def any_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """One with each snapshotter."""
+    kind = {"overlay": OverlaySnapshotter, "copying": CopyingSnapshotter}[request.param]
+    return _bench(tmp_path, kind(tmp_path / "snapshots"))
+
+
+def _bench(tmp_path: Path, snapshotter: Snapshotter) -> Bench:
     runner, cache, images = FakeRunner(), FakeCache(), FakeImages()
     fetcher = FakeFetcher(tmp_path)
     parts = Parts(
         content=ContentStore(tmp_path / "store", durable=False),
-        snapshotter=OverlaySnapshotter(tmp_path / "snapshots"),
+        snapshotter=snapshotter,
         runner=runner,
         cache=cache,
         images=images,
@@ -281,7 +294,3 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(
         root=tmp_path, parts=parts, runner=runner, cache=cache, images=images, fetcher=fetcher
     )
-
-
-def empty_config() -> ImageConfig:
-    return ImageConfig.empty(Platform.host())

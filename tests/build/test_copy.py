@@ -15,20 +15,26 @@ import pytest
 from workbench.build.merged import split_path
 from workbench.errors import BuildFailed
 
+FILES = {
+    "a.txt": "a",
+    "b.txt": "b",
+    "c.md": "c",
+    "dir/x": "x",
+    "dir/sub/y": "y",
+    "dir/sub/z.txt": "z",
+    "other/x": "other x",
+}
+
 
 @pytest.fixture
 def context(bench: Any) -> Path:
-    folder: Path = bench.context(
-        {
-            "a.txt": "a",
-            "b.txt": "b",
-            "c.md": "c",
-            "dir/x": "x",
-            "dir/sub/y": "y",
-            "dir/sub/z.txt": "z",
-            "other/x": "other x",
-        }
-    )
+    folder: Path = bench.context(FILES)
+    return folder
+
+
+@pytest.fixture
+def any_context(any_bench: Any) -> Path:
+    folder: Path = any_bench.context(FILES)
     return folder
 
 
@@ -67,8 +73,9 @@ def context(bench: Any) -> Path:
         ("ADD a.txt /d/", ["d/", "d/a.txt"]),
     ],
 )  # fmt: skip
-def test_where_files_go(bench: Any, context: Path, line: str, expected: list[str]) -> None:
-    assert bench.build(f"FROM scratch\n{line}\n", context=context).listing() == expected
+def test_where_files_go(any_bench: Any, any_context: Path, line: str, expected: list[str]) -> None:
+    built = any_bench.build(f"FROM scratch\n{line}\n", context=any_context)
+    assert built.listing() == expected
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_corpus(bench: Any, name: str, require: Any) -> None:
-    case = CORPUS / name
+def test_corpus(any_bench: Any, name: str, require: Any) -> None:
+    case, bench = CORPUS / name, any_bench
     require(os.geteuid() == 0, "owners of files can be compared by root only")
     bench.base("toolbox", "FROM scratch\n")
     context = bench.root / "context"

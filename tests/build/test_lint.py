@@ -20,11 +20,13 @@ CASES = [
     ("FromPlatformFlagConstDisallowed", "FROM --platform=linux/amd64 a:1 AS x",
      "FROM --platform=linux/amd64 a:1 AS x-amd64"),
     ("InvalidDefaultArgInFrom", "ARG V\nFROM a:${V}", "ARG V=1\nFROM a:${V}"),
-    ("InvalidDefinitionDescription", "FROM a:1\n# something\nARG V", "FROM a:1\n# V something\nARG V"),
+    ("InvalidDefinitionDescription", "FROM a:1\n# something\nARG V",
+     "FROM a:1\n# V something\nARG V"),
     ("JSONArgsRecommended", "FROM a:1\nCMD x", "FROM a:1\nCMD [\"x\"]"),
     ("LegacyKeyValueFormat", "FROM a:1\nENV A 1", "FROM a:1\nENV A=1"),
     ("MaintainerDeprecated", "FROM a:1\nMAINTAINER me", "FROM a:1\nLABEL by=me"),
-    ("MultipleInstructionsDisallowed", "FROM a:1\nCMD [\"x\"]\nCMD [\"y\"]", "FROM a:1\nCMD [\"x\"]"),
+    ("MultipleInstructionsDisallowed", "FROM a:1\nCMD [\"x\"]\nCMD [\"y\"]",
+     "FROM a:1\nCMD [\"x\"]"),
     ("NoEmptyContinuation", "FROM a:1\nRUN a \\\n\n  b", "FROM a:1\nRUN a \\\n  b"),
     ("RedundantTargetPlatform", "FROM --platform=$TARGETPLATFORM a:1", "FROM a:1"),
     ("ReservedStageName", "FROM a:1 AS scratch", "FROM a:1 AS x"),
@@ -59,7 +61,9 @@ CASES = [
     ("DL4006", "FROM a:1\nRUN a | b",
      "FROM a:1\nSHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN a | b"),
     ("WB001", "FROM a:1\nWORKDIR /w\nCOPY . .\nRUN pip install -r requirements.txt",
-     "FROM a:1\nWORKDIR /w\nCOPY requirements.txt .\nRUN pip install -r requirements.txt\nCOPY . ."),
+
+     "FROM a:1\nWORKDIR /w\nCOPY requirements.txt .\nRUN pip install -r requirements.txt"
+     "\nCOPY . ."),
 ]  # fmt: skip
 
 
