@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isal import igzip
+
 from workbench.oci.descriptor import OCI_LAYER, Descriptor, Platform
 from workbench.oci.image import Image, ImageConfig, RootFS
 from workbench.store.content import ContentStore

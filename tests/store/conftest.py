@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from workbench.oci.descriptor import OCI_LAYER, Platform
 from workbench.oci.image import History, Image, ImageConfig, Layer, append_layer
 from workbench.store.content import ContentStore

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.store.conftest import listing, tar_of
 from workbench.errors import Corrupt, LimitExceeded, WorkbenchError
 from workbench.oci.digest import Digest
 from workbench.store.layer import AppliedLayer, apply
 from workbench.store.options import ApplyOptions, Whiteouts
+from workbench.store.remove import remove_tree
 from workbench.store.whiteouts import attributes_of, is_opaque, is_whiteout
-
-from tests.store.conftest import listing, tar_of
 
 SYM, HARD, CHAR, FIFO = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE
 
@@ -34,9 +35,7 @@ def file(name: str, data: bytes = b"data") -> dict[str, Any]:
 
 
 @pytest.fixture
-def unpack(
-    tmp_path: Path, options: ApplyOptions
-) -> Callable[..., tuple[Path, AppliedLayer]]:
+def unpack(tmp_path: Path, options: ApplyOptions) -> Callable[..., tuple[Path, AppliedLayer]]:
     """``unpack(member, ..., whiteouts=..., lowers=...)`` into a fresh folder, or ``into``."""
 
     def run(*members: Any, into: Path | None = None, **changes: Any) -> tuple[Path, AppliedLayer]:
@@ -115,6 +114,18 @@ def test_missing_parents_are_made(unpack: Callable[..., Any]) -> None:
     assert stat.S_IMODE((root / "a/b").stat().st_mode) == 0o755
 
 
+def test_folders_that_nobody_may_enter_are_filled_first(unpack: Callable[..., Any]) -> None:
+    closed = {"name": "d", "type": tarfile.DIRTYPE, "mode": 0o500, "mtime": 9}
+    inner = {"name": "d/e", "type": tarfile.DIRTYPE, "mode": 0o000}
+    root, _ = unpack(closed, inner, file("d/f"))
+    assert stat.S_IMODE((root / "d/e").stat().st_mode) == 0
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o500
+    assert (root / "d").stat().st_mtime == 9
+    (root / "d/e").chmod(0o700)
+    remove_tree(str(root))
+    assert not root.exists()
+
+
 def test_the_root_itself_can_be_described(unpack: Callable[..., Any]) -> None:
     root, _ = unpack({"name": "./", "type": tarfile.DIRTYPE, "mode": 0o711, "mtime": 77}, "a")
     assert stat.S_IMODE(root.stat().st_mode) == 0o711
@@ -161,9 +172,7 @@ def test_holes_stay_holes(
 
 
 @pytest.mark.parametrize("target", ["real", "/real", "../../../real", "./real/.", "hop"])
-def test_links_among_parents_are_followed_inside(
-    unpack: Callable[..., Any], target: str
-) -> None:
+def test_links_among_parents_are_followed_inside(unpack: Callable[..., Any], target: str) -> None:
     root, _ = unpack("real/", link("hop", "/real"), link("way", target), file("way/f"))
     assert (root / "real/f").read_bytes() == b"data"
     assert (root / "way").is_symlink()
@@ -404,9 +413,7 @@ def test_in_a_copy_whiteouts_delete(unpack: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_in_a_copy_a_whiteout_spares_this_layer(
-    unpack: Callable[..., Any], order: int
-) -> None:
+def test_in_a_copy_a_whiteout_spares_this_layer(unpack: Callable[..., Any], order: int) -> None:
     root, _ = unpack(file("d/old"), file("d/both", b"old"), file("f", b"old"))
     marks = [file(".wh.d"), file(".wh.f")]
     news = [file("d/both", b"new"), file("d/s/new"), file("f", b"new"), link("d/h", "f", HARD)]
@@ -424,7 +431,5 @@ def test_in_a_copy_a_whiteout_spares_this_layer(
 
 def test_in_a_copy_an_opaque_mark_empties_the_folder(unpack: Callable[..., Any]) -> None:
     root, _ = unpack(file("d/old"), file("d/s/old"), file("other"))
-    unpack(
-        "d/", file("d/new"), file("d/.wh..wh..opq"), into=root, whiteouts=Whiteouts.DELETE
-    )
+    unpack("d/", file("d/new"), file("d/.wh..wh..opq"), into=root, whiteouts=Whiteouts.DELETE)
     assert sorted(listing(root)) == ["d", "d/new", "other"]

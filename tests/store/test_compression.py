@@ -13,6 +13,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+
 from workbench.errors import Corrupt, InvalidInput
 from workbench.oci.digest import Digest, Readable
 from workbench.store.compression import PIECE, PackingSink, ReadAhead, detect, unpacked

@@ -17,14 +17,14 @@ import jsonschema
 import pytest
 import referencing
 import referencing.jsonschema
+
+from tests.store.conftest import tar_of
 from workbench.errors import BlobNotFound, Corrupt, ImageNotFound, InvalidInput, LimitExceeded
 from workbench.oci.descriptor import Descriptor
 from workbench.oci.digest import Digest
 from workbench.oci.image import Image
 from workbench.oci.reference import Reference
 from workbench.store.content import ContentStore
-
-from tests.store.conftest import tar_of
 
 KIND = "application/octet-stream"
 SCHEMAS = Path(__file__).resolve().parents[1] / "golden" / "oci-schema"

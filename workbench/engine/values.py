@@ -165,3 +165,34 @@ class Diagnosis:
     rung: str
     root: str
     capabilities: tuple[Capability, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeInfo:
+    """One volume; ``users`` are ids of containers."""
+
+    name: str
+    driver: str
+    mountpoint: str
+    created: datetime | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInfo:
+    """One network; ``endpoints`` are those of its containers by container id."""
+
+    id: str
+    name: str
+    driver: str
+    created: datetime | None
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    internal: bool = False
+    ipv6: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, EndpointInfo] = field(default_factory=dict)

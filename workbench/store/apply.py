@@ -24,6 +24,7 @@ from workbench.store.tree import Parts, Tree, split
 from workbench.store.whiteouts import (
     META,
     OPAQUE,
+    attributes_of,
     is_private,
     is_whiteout,
     make_whiteout,
@@ -47,10 +48,11 @@ class Unpacker:
         # Inodes of this layer: a whiteout removes only what lower layers brought.
         self._ours: set[int] = set()
         self._times: dict[Parts, int] = {}
+        self._closed: dict[Parts, int] = {}
         self.size = 0
 
     def run(self) -> None:
-        """Unpack every member; directory times are set last, since their content changes them."""
+        """Unpack every member; directories' times and modes come last."""
         with self._tree:
             for entry in self._reader:
                 self._tree.tidy()
@@ -97,6 +99,11 @@ class Unpacker:
         fd = self._tree.fd(place)
         self._facts(entry, fd)
         self._times[place] = entry.mtime_ns
+        self._closed.pop(place, None)
+        if entry.mode & 0o700 != 0o700:
+            # Without root nothing can be put into it otherwise; its own mode comes last.
+            self._closed[place] = entry.mode
+            os.fchmod(fd, entry.mode | 0o700)
         self._remember(fd)
 
     def _other(self, entry: TarEntry, here: Parts, base: str) -> None:
@@ -183,7 +190,7 @@ class Unpacker:
                 if self._options.owners:
                     os.fchown(fd, found.st_uid, found.st_gid)
                 os.fchmod(fd, stat.S_IMODE(found.st_mode))
-                for key in set(_KEPT) & set(os.listxattr(origin)):
+                for key in set(_KEPT) & set(attributes_of(origin)):
                     os.setxattr(fd, key, os.getxattr(origin, key))
                 os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
             finally:
@@ -280,10 +287,14 @@ class Unpacker:
 
     def _set_times(self) -> None:
         known = {place: time for place, time in self._tree.implicit.items() if time is not None}
-        for place, time in {**known, **self._times}.items():
+        times = {**known, **self._times}
+        for place in sorted(times, key=len, reverse=True):
             self._tree.tidy()
             with suppress(FileNotFoundError, NotADirectoryError):
-                os.utime(self._tree.fd(place), ns=(time, time))
+                fd = self._tree.fd(place)
+                os.utime(fd, ns=(times[place], times[place]))
+                if place in self._closed:
+                    os.fchmod(fd, self._closed[place])
 
 
 def _write(fd: int, data: bytes) -> None:

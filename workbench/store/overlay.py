@@ -55,9 +55,11 @@ class OverlaySnapshotter:
         if not lowers or (not writable and len(lowers) == 1):
             source = lowers[0] if lowers else self._tree(own)
             return [Mount(type="bind", source=source, options=("rbind", access))]
-        options = [f"lowerdir={':'.join(lowers)}"]
+        escaped = [_escape(path, "\\:,") for path in lowers]
+        options = [f"lowerdir={':'.join(escaped)}"]
         if writable:
-            options += [f"upperdir={self._tree(own)}", f"workdir={record.path}/work"]
+            upper, work = self._tree(own), f"{record.path}/work"
+            options += [f"upperdir={_escape(upper, ',')}", f"workdir={_escape(work, ',')}"]
         else:
             options.append("ro")
         if self.user_attributes:
@@ -104,6 +106,11 @@ class OverlaySnapshotter:
 
     def damaged(self) -> Iterator[tuple[str, str]]:
         return self._records.damaged()
+
+
+def _escape(path: str, special: str) -> str:
+    """A path as overlayfs reads it, where some characters have a meaning."""
+    return "".join("\\" + char if char in special else char for char in path)
 
 
 def _fill(path: Path, parent: Path | None) -> None:

@@ -12,6 +12,7 @@ numbered tree without a name. The lock file's text is the next number to try.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -24,7 +25,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from workbench.errors import Conflict, Corrupt, InvalidInput, NotFound
-from workbench.store.locks import file_lock, try_file_lock
+from workbench.store.locks import file_lock, still_there, try_file_lock
 from workbench.store.remove import remove_tree
 from workbench.store.snapshots import Kind, SnapshotInfo, Usage
 
@@ -182,7 +183,7 @@ class Records:
             link.unlink()
             gone = self._throw_away(record.path)
         if wait and gone is not None:
-            remove_tree(str(gone))
+            _delete(gone)
         return True
 
     def _has_children(self, number: str) -> bool:
@@ -210,14 +211,12 @@ class Records:
             for number in self._numbers():
                 if number not in named:
                     self._throw_away(self.root / number)
-        trash = list((self.root / "trash").iterdir())
-        for path in trash:
-            remove_tree(str(path))
+        deleted = sum(_delete(path) for path in list((self.root / "trash").iterdir()))
         for path in (self.root / "locks").iterdir():
             with try_file_lock(path) as held:
                 if held is not None:
                     path.unlink(missing_ok=True)
-        return len(trash)
+        return deleted
 
     def damaged(self) -> Iterator[tuple[str, str]]:
         """Keys whose tree, or a tree below it, is missing or without a name."""
@@ -243,6 +242,24 @@ class Records:
 
     def _link(self, key: str, kind: Kind) -> Path:
         return self.root / kind.value / _file_name(key)
+
+
+def _delete(path: Path) -> bool:
+    """Delete a tree in the trash unless somebody else is at it; whoever locks it deletes it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not still_there(fd, path):
+            return False
+        remove_tree(str(path))
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def _file_name(key: str) -> str:

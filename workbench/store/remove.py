@@ -33,11 +33,15 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
 
 def _open(name: str, dir_fd: int | None) -> int:
     try:
-        return os.open(name, _DIR, dir_fd=dir_fd)
+        fd = os.open(name, _DIR, dir_fd=dir_fd)
     except PermissionError:
         # overlayfs leaves work/work without any permission.
         os.chmod(name, 0o700, dir_fd=dir_fd)
-        return os.open(name, _DIR, dir_fd=dir_fd)
+        fd = os.open(name, _DIR, dir_fd=dir_fd)
+    if os.geteuid():
+        with suppress(PermissionError):
+            os.fchmod(fd, 0o700)
+    return fd
 
 
 def _empty(top: int) -> None:
@@ -48,6 +52,9 @@ def _empty(top: int) -> None:
             try:
                 for deeper in _unlink_files(inner):
                     serial += 1
+                    if os.geteuid():
+                        # Moving a directory writes into it: opening makes that possible.
+                        os.close(_open(deeper, inner))
                     _move_up(deeper, inner, top, serial)
             finally:
                 os.close(inner)

@@ -1,0 +1,60 @@
+"""File locks between engines of the same state directory. Source: flock(2)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def held(path: Path, *, remove: bool = False) -> Iterator[None]:
+    """Hold the lock at ``path``; ``remove`` takes the file away at the end.
+
+    A process that waited for a file which was removed meanwhile starts anew on the next one.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _same(fd, path):
+                break
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    try:
+        yield
+    finally:
+        if remove:
+            path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _same(fd: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.fstat(fd).st_ino == path.stat().st_ino
+    return False
+
+
+def wait_until_free(path: Path, seconds: float) -> bool:
+    """Wait until nobody holds the lock of a file that exists; False after ``seconds``."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    deadline = time.monotonic() + seconds
+    pause = 0.0005
+    try:
+        while time.monotonic() < deadline:
+            with suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.02)
+    finally:
+        os.close(fd)
+    return False
