@@ -6,7 +6,7 @@ Source: Dockerfile reference, "COPY" and "ADD"; where it leaves something open, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workbench.build.archives import open_archive, unpack_archive
@@ -201,8 +201,3 @@ class _Copier:
             parent, name = self._file_place(remote.name)
             mtime = self._job.now_ns if remote.mtime_ns is None else remote.mtime_ns
             self._placer.file(parent, name, found, self._new_facts(_FETCHED_MODE, mtime))
-
-
-def remote_keys(remotes: Sequence[Remote]) -> str:
-    """What a cache key says of fetched files."""
-    return " ".join(f"{remote.key}:{remote.name}" for remote in remotes)

@@ -19,7 +19,6 @@ from typing import Final
 
 from workbench.build.definition import MountDefinition, Origin, RunDefinition
 from workbench.build.merged import MergedTree, split_path
-from workbench.build.place import root_of
 from workbench.build.request import BuildRequest, Parts, RunSettings
 from workbench.build.stubs import Stubs
 from workbench.build.treecopy import copy_tree
@@ -258,9 +257,3 @@ def _locked(path: Path, cancel: Event) -> Iterator[None]:
                 return
         if cancel.wait(_POLL):
             raise Interrupted("the build was interrupted")
-
-
-def empty_tree(path: Path) -> MergedTree:
-    """A tree with nothing in it; ``path`` is made where it is missing."""
-    path.mkdir(parents=True, exist_ok=True)
-    return root_of(path)
