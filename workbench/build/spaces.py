@@ -1,0 +1,18 @@
+"""What counts as a space: Unicode's White_Space property, as Go's ``unicode.IsSpace`` has it.
+
+Python's own ``str.isspace`` also takes the separators U+001C to U+001F, which Docker does not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+SPACES: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+SPACE_SET: Final = frozenset(SPACES)
+
+# What separates the words of an instruction.
+BLANKS: Final = re.compile(r"[\t\v\f\r ]+")
