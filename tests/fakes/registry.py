@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import ssl
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -103,8 +104,7 @@ class FakeRegistry(AbstractContextManager["FakeRegistry"]):
         self.least_chunk = least_chunk
         self._faults: list[tuple[str, re.Pattern[str], Fault]] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), _handler(self))
         self.scheme = "https" if tls else "http"
         if tls:
             self._server.socket = tls.wrap_socket(
@@ -149,6 +149,16 @@ class FakeRegistry(AbstractContextManager["FakeRegistry"]):
             for item in self.requests
             if item.method == method and re.search(pattern, item.path)
         ]
+
+
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that go away; of every other error it does."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
+            super().handle_error(request, client_address)
 
 
 def _handler(registry: FakeRegistry) -> type[Handler]:

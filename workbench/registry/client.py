@@ -20,6 +20,7 @@ from workbench.errors import (
     InvalidInput,
     LimitExceeded,
     NotFound,
+    Unavailable,
     Unsupported,
     WorkbenchError,
 )
@@ -67,6 +68,8 @@ class Repository:
         call = self._manifest_call("HEAD", reference)
         try:
             response = self._calls.pull(call)
+        except Unavailable:
+            raise
         except WorkbenchError:
             # HEAD has no body to say why, and some registries do not offer it.
             return self.manifest(reference)[0]

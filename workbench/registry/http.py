@@ -223,10 +223,10 @@ def _failed(url: str, error: Exception) -> Unavailable:
         return NotTLS(f"{place} does not answer in TLS")
     if isinstance(error, ProxyError):
         return Unreachable(f"cannot reach {place} through the proxy: {_reason(cause)}")
-    if isinstance(error, ConnectTimeoutError):
-        return Unreachable(f"cannot reach {place}: no connection in time")
     if isinstance(error, NewConnectionError):
         return Unreachable(f"cannot reach {place}: {_reason(error)}")
+    if isinstance(error, ConnectTimeoutError):
+        return Unreachable(f"cannot reach {place}: no connection in time")
     if isinstance(error, ReadTimeoutError):
         return Broken(f"{place} stopped answering")
     return Broken(f"the connection to {place} broke: {_reason(error)}")
