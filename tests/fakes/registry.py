@@ -14,13 +14,14 @@ import ssl
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+from tests.fakes.contents import INDEX, Contents, referrers
 from tests.fakes.faults import Drop, Fault
 
 NAME = r"/v2/(?P<name>[a-z0-9._/-]+?)"
@@ -42,44 +43,6 @@ class Guard(Protocol):
 
     def challenge(self, authorization: str | None, name: str, action: str) -> str | None:
         """None to let it pass, else the value of WWW-Authenticate."""
-
-
-class Basic:
-    """One user with one password, for everything."""
-
-    def __init__(self, user: str, password: str) -> None:
-        import base64
-
-        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._expected = f"Basic {pair}"
-
-    def challenge(self, authorization: str | None, _name: str, _action: str) -> str | None:
-        return None if authorization == self._expected else 'Basic realm="fake"'
-
-
-@dataclass
-class Contents:
-    """What the registry holds. ``blobs`` are shared, ``names`` says which repository has which."""
-
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    names: set[tuple[str, str]] = field(default_factory=set)
-    manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
-    uploads: dict[str, bytearray] = field(default_factory=dict)
-
-    def add_blob(self, name: str, data: bytes) -> str:
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        self.blobs[digest] = data
-        self.names.add((name, digest))
-        return digest
-
-    def add_manifest(self, name: str, media_type: str, raw: bytes, tag: str | None = None) -> str:
-        digest = "sha256:" + hashlib.sha256(raw).hexdigest()
-        for reference in filter(None, (digest, tag)):
-            self.manifests[name, reference] = (media_type, raw)
-        return digest
-
-    def known(self, name: str) -> bool:
-        return any(item[0] == name for item in (*self.manifests, *self.names))
 
 
 class FakeRegistry(AbstractContextManager["FakeRegistry"]):
@@ -371,26 +334,9 @@ class Handler(BaseHTTPRequestHandler):
         if not self.registry.referrers:
             self.fail(404, "NOT_FOUND")
             return
-        items = list(_referrers(self.registry.contents, name, digest))
+        items = list(referrers(self.registry.contents, name, digest))
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": items}
         self.answer(200, {"Content-Type": INDEX}, json.dumps(index).encode())
-
-
-INDEX = "application/vnd.oci.image.index.v1+json"
-
-
-def _referrers(contents: Contents, name: str, digest: str) -> Iterator[dict[str, Any]]:
-    for (owner, reference), (media_type, raw) in list(contents.manifests.items()):
-        tree = json.loads(raw)
-        if owner != name or ":" not in reference:
-            continue
-        if (tree.get("subject") or {}).get("digest") == digest:
-            yield {
-                "mediaType": media_type,
-                "digest": reference,
-                "size": len(raw),
-                "artifactType": tree.get("artifactType") or tree["config"]["mediaType"],
-            }
 
 
 def _route(methods: str, path: str, action: str, verb: Callable[..., None]) -> Any:

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from tests.fakes import registry as fake_module
+from tests.fakes.contents import INDEX, referrers
 from tests.fakes.faults import Answer, Endless, refusal
 from tests.fakes.registry import FakeRegistry
 from tests.registry.conftest import Naps, repository_at
@@ -241,13 +242,11 @@ def test_referrers(naps: Naps, api: bool) -> None:
         if not api:
             table = {
                 "schemaVersion": 2,
-                "mediaType": fake_module.INDEX,
-                "manifests": list(
-                    fake_module._referrers(fake.contents, "team/app", MANIFEST.digest)
-                ),
+                "mediaType": INDEX,
+                "manifests": list(referrers(fake.contents, "team/app", MANIFEST.digest)),
             }
             fake.contents.add_manifest(
-                "team/app", fake_module.INDEX, json.dumps(table).encode(),
+                "team/app", INDEX, json.dumps(table).encode(),
                 MANIFEST.digest.replace(":", "-"),
             )  # fmt: skip
         assert [item.digest for item in repository.referrers(MANIFEST.digest)] == [digest]
@@ -293,5 +292,5 @@ def test_mirrors_serve_docker_hub_alone(fake: FakeRegistry, naps: Naps) -> None:
 
 def test_a_dead_registry_is_unavailable(naps: Naps) -> None:
     session = Session(Settings(connect_timeout=1.0, tries=3), sleep=naps)
-    with pytest.raises(Unavailable, match="cannot reach 127.0.0.1:9: Connection refused"):
+    with pytest.raises(Unavailable, match=r"cannot reach 127\.0\.0\.1:9: Connection refused"):
         repository_at("127.0.0.1:9", session).resolve()

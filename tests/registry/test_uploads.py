@@ -133,7 +133,7 @@ def test_a_source_that_fails(repository: Repository) -> None:
         def read(self, size: int = -1) -> bytes:
             raise OSError(5, "Input/output error")
 
-    with pytest.raises(Unavailable, match="cannot read sha256:.*Input/output error"):
+    with pytest.raises(Unavailable, match=r"cannot read sha256:.*Input/output error"):
         repository.push_blob(BLOB, Failing(b""))  # type: ignore[arg-type]
 
 

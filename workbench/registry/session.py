@@ -163,7 +163,10 @@ class Session:
         home = origin(url)
         for _ in range(_MOST_REDIRECTS + 1):
             headers = dict(call.headers)
-            if header and origin(url) == home:
+            if origin(url) != home:
+                # For good: whoever sends us back home must not choose what we ask there.
+                header = None
+            if header:
                 headers["Authorization"] = header
             response = self.transport.send(call.method, url, headers=headers, body=call.body)
             if response.status not in _REDIRECTS or call.method not in ("GET", "HEAD"):
