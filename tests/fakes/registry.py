@@ -60,6 +60,7 @@ class FakeRegistry(AbstractContextManager["FakeRegistry"]):
     ) -> None:
         self.contents = Contents()
         self.requests: list[Request] = []
+        self.connections = 0
         self.guard = guard
         self.mount = mount
         self.referrers = referrers
@@ -135,6 +136,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Without this each answer's head and body wait for one another's acknowledgement.
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        self.registry.connections += 1
+        super().setup()
 
     def log_message(self, *_arguments: object) -> None:
         pass

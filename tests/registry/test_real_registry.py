@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +196,25 @@ def test_mounting_asks_for_both_repositories(
         target = Repository(Reference.parse(f"{real_token.host}/team/two:1"), session)
         assert not target.push_blob(blob, io.BytesIO(LAYER), source="team/one")
     assert "repository:team/one:pull" in token_server.requests[-1].scopes
+
+
+def test_other_tools_read_what_we_push_and_the_other_way_round(
+    real: RealRegistry, require: Callable[[object, str], None], tmp_path: Path
+) -> None:
+    require(shutil.which("skopeo"), "needs the program skopeo")
+    here, there = f"{real.host}/team/ours:1", f"{real.host}/team/theirs:1"
+    with opened() as session:
+        pushed = push_image(Repository(Reference.parse(here), session))
+        _skopeo("copy", "--src-tls-verify=false", f"docker://{here}", f"oci:{tmp_path}/layout:1")
+        _skopeo("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:1", f"docker://{there}")
+        theirs = Repository(Reference.parse(there), session)
+        assert theirs.resolve() == pushed
+        manifest = Manifest.parse(theirs.fetch_manifest(pushed))
+        with theirs.open_blob(manifest.layers[0]) as stream:
+            assert stream.read() == LAYER
+
+
+def _skopeo(*arguments: str) -> None:
+    subprocess.run(
+        ["skopeo", "--insecure-policy", *arguments], check=True, capture_output=True, timeout=60
+    )

@@ -86,7 +86,10 @@ def follow(current: str, location: str) -> str:
     """Where an answer of ``current`` points to. Raises Unavailable where that gives up TLS."""
     if not location:
         raise Unavailable(f"{redact(current)} points nowhere: its answer lacks a Location")
-    target = urljoin(current, location)
+    try:
+        target = urljoin(current, location)
+    except ValueError as error:
+        raise Unavailable(f"{redact(current)} points to what is no URL") from error
     was, now = origin(current), origin(target)
     if was[0] == "https" and now[0] == "http":
         if was[1] == now[1] and urlsplit(target).port in (None, was[2]):

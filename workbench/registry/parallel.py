@@ -13,7 +13,8 @@ from workbench.events import Event, LayerProgress, Report
 from workbench.oci.descriptor import Descriptor
 
 _INTERVAL: Final = 0.1
-_PATIENCE: Final = 5.0
+# Seconds that a worker gets to notice; one that waits for an answer to begin ends by itself.
+_PATIENCE: Final = 2.0
 
 
 class Watch:
