@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.faults import Answer, Cut, Endless, HangUp, Slow, refusal
 from tests.fakes.registry import FakeRegistry
 from tests.registry.conftest import Naps, repository_at
-from workbench.errors import BlobNotFound, Corrupt, Unavailable
+from workbench.errors import BlobNotFound, Corrupt, InvalidInput, Unavailable
 from workbench.oci.descriptor import OCI_LAYER, Descriptor
 from workbench.oci.digest import Digest
 from workbench.registry.client import Repository
@@ -141,6 +141,35 @@ def test_another_range_is_refused(fake: FakeRegistry, repository: Repository) ->
         fake.fault("GET", "blobs", Answer(206, {"Content-Range": text}, b"12345"))
         with pytest.raises(Unavailable, match="another range"):
             repository.open_blob(BLOB, 10)
+
+
+def test_seeking_asks_for_the_rest_only(fake: FakeRegistry, repository: Repository) -> None:
+    store(fake)
+    with repository.open_blob(BLOB) as stream:
+        assert stream.seekable()
+        assert stream.seek(2_900_000) == stream.tell() == 2_900_000
+        assert stream.read() == DATA[2_900_000:]
+        assert stream.seek(0, io.SEEK_END) == len(DATA)
+        assert stream.read() == b""
+        stream.seek(0)
+        assert stream.read() == DATA
+        with pytest.raises(InvalidInput):
+            stream.seek(len(DATA) + 1)
+    assert [item.headers.get("Range") for item in fake.asked("GET", "blobs")] == [
+        None,
+        "bytes=2900000-",
+        None,
+    ]
+
+
+def test_wrong_bytes_after_going_back_are_found(fake: FakeRegistry, repository: Repository) -> None:
+    store(fake)
+    with repository.open_blob(BLOB) as stream:
+        stream.read(10)
+        fake.fault("GET", "blobs", Answer(200, {}, bytes(len(DATA))))
+        stream.seek(0)
+        with pytest.raises(Corrupt):
+            stream.read()
 
 
 def test_missing_blobs(fake: FakeRegistry, repository: Repository) -> None:

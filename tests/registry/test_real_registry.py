@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
 import shutil
@@ -204,14 +205,15 @@ def test_other_tools_read_what_we_push_and_the_other_way_round(
     require(shutil.which("skopeo"), "needs the program skopeo")
     here, there = f"{real.host}/team/ours:1", f"{real.host}/team/theirs:1"
     with opened() as session:
-        pushed = push_image(Repository(Reference.parse(here), session))
+        layer = gzip.compress(LAYER[:100_000])
+        pushed = push_image(Repository(Reference.parse(here), session), layer)
         _skopeo("copy", "--src-tls-verify=false", f"docker://{here}", f"oci:{tmp_path}/layout:1")
         _skopeo("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:1", f"docker://{there}")
         theirs = Repository(Reference.parse(there), session)
         assert theirs.resolve() == pushed
         manifest = Manifest.parse(theirs.fetch_manifest(pushed))
         with theirs.open_blob(manifest.layers[0]) as stream:
-            assert stream.read() == LAYER
+            assert stream.read() == layer
 
 
 def _skopeo(*arguments: str) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from workbench.errors import Corrupt, Unavailable
+from workbench.errors import Corrupt, InvalidInput, Unavailable
 from workbench.oci.descriptor import Descriptor
 from workbench.registry.hosts import redact
 from workbench.registry.http import Broken, Response
@@ -29,6 +29,9 @@ class BlobReader(io.BufferedIOBase):
     The last bytes are handed out only after size and, where ``offset`` is 0, digest were found
     right; else Corrupt is raised. A connection that breaks is replaced, from the byte that was
     reached, up to ``tries`` times in a row without a whole chunk in between; then Broken is raised.
+
+    ``seek`` starts anew from another byte: a sink that kept a part of an earlier try needs only
+    the rest, and answers for the digest of the whole.
     """
 
     def __init__(
@@ -40,17 +43,32 @@ class BlobReader(io.BufferedIOBase):
         self._pause = pause
         self._tries = tries
         self._position = offset
-        self._hash: Any = None if offset else hashlib.new(descriptor.digest.algorithm)
+        self._hash = self._new_hash()
         self._broken = 0
         self._since_break = 0
         self._aborted = False
-        self._response = fetch(offset)
+        self._response: Response | None = fetch(offset)
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
     def tell(self) -> int:
         return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a byte; the registry is asked for it by the next ``read``."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.descriptor.size}
+        target = base[whence] + offset
+        if not 0 <= target <= self.descriptor.size:
+            raise InvalidInput(f"{self.descriptor.digest} has no byte {target}")
+        if target != self._position:
+            self._drop()
+            self._position = target
+            self._hash = self._new_hash()
+        return target
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Up to ``size`` bytes; everything that is left without one."""
@@ -77,18 +95,20 @@ class BlobReader(io.BufferedIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            self._response.close()
+            self._drop()
         super().close()
 
     def abort(self) -> None:
         """Make a ``read`` that waits in another thread fail with Broken, soon."""
         self._aborted = True
-        self._response.abort()
+        response = self._response
+        if response is not None:
+            response.abort()
 
     def _next(self, size: int) -> bytes:
         while True:
             try:
-                data = self._response.read(size)
+                data = self._current().read(size)
                 if not data:
                     raise Broken(f"{self.descriptor.digest} ended after {self._position} bytes")
             except Broken as error:
@@ -100,18 +120,30 @@ class BlobReader(io.BufferedIOBase):
             return data
 
     def _resume(self, error: Broken) -> None:
-        self._response.close()
+        self._drop()
         self._broken += 1
         self._since_break = 0
         if self._aborted or self._broken >= self._tries:
             raise error
         self._pause(self._broken - 1)
-        self._response = self._fetch(self._position)
+
+    def _current(self) -> Response:
+        if self._response is None:
+            self._response = self._fetch(self._position)
+        return self._response
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+        self._response = None
+
+    def _new_hash(self) -> Any:
+        return None if self._position else hashlib.new(self.descriptor.digest.algorithm)
 
     def _verify(self) -> None:
-        expected = self.descriptor
-        if self._response.length is None and self._response.read(1):
-            self._response.close()
+        expected, response = self.descriptor, self._current()
+        if response.length is None and response.read(1):
+            self._drop()
             raise Corrupt(f"{expected.digest} is longer than the {expected.size} bytes announced")
         if self._hash is None:
             return

@@ -62,6 +62,10 @@ class _WatchedReader:
         self._watch.bytes(self._state, self._count)
         return data
 
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._count = self._stream.seek(offset, whence)
+        return self._count
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
