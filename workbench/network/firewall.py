@@ -1,0 +1,140 @@
+"""Our nftables table in the kernel: put in place, added to, taken from, mended.
+
+Adding and removing elements touches only what concerns one container, so that several engines may
+do it at once. Putting the whole table in place again needs all facts; a file lock keeps others
+from adding in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from workbench.errors import Conflict, Unsupported
+from workbench.network import nat, nft
+from workbench.network.nat import Elements
+from workbench.network.netlink import NETFILTER, Channel, NetlinkError
+
+DEFAULT_TABLE: Final = "workbench"
+_NOT_THERE: Final = (errno.ENOENT, errno.ESRCH)
+
+
+class Firewall:
+    """The table ``name``. May be used by several threads and processes at once."""
+
+    def __init__(self, run: Path, name: str = DEFAULT_TABLE) -> None:
+        self.name = name
+        self._lock = run / "firewall.lock"
+        self._run = run
+        self._thread_lock = threading.Lock()
+
+    def apply(self, elements: Callable[[], Elements]) -> None:
+        """Put the whole table in place at once, with what ``elements`` answers under the lock."""
+        with self._exclusive(), Channel(NETFILTER) as channel:
+            _transact(channel, nat.rebuild(self.name, elements()), "write the firewall")
+
+    def add(self, elements: Elements) -> None:
+        """Add elements, and the table where it is missing. Raises Conflict where a port is taken.
+
+        Elements that are there already are no failure.
+        """
+        if not elements:
+            return
+        with self._shared(), Channel(NETFILTER) as channel:
+            try:
+                channel.transact(nat.addition(self.name, elements), "publish")
+                return
+            except NetlinkError as error:
+                if error.errno == errno.EEXIST:
+                    raise Conflict("port is already allocated") from error
+                if error.errno not in _NOT_THERE:
+                    raise unsupported(error) from error
+        with self._exclusive(), Channel(NETFILTER) as channel:
+            batch = nat.addition(self.name, elements)
+            if channel.ask(nft.get_table(self.name)) is None:
+                batch = nat.rebuild(self.name, elements)
+            _transact(channel, batch, "write the firewall")
+
+    def remove(self, elements: Elements) -> None:
+        """Take elements out; those that are not there are no failure."""
+        if not elements:
+            return
+        with self._shared(), Channel(NETFILTER) as channel:
+            try:
+                channel.transact(nat.removal(self.name, elements), "unpublish")
+            except NetlinkError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
+                self._remove_singly(channel, elements)
+
+    def _remove_singly(self, channel: Channel, elements: Elements) -> None:
+        for name, members in elements.items():
+            for element in members:
+                with contextlib.suppress(NetlinkError):
+                    batch = nat.removal(self.name, {name: frozenset({element})})
+                    channel.transact(batch, "unpublish")
+
+    def drop(self) -> None:
+        """Remove the whole table; nothing where there is none."""
+        batch = [nft.new_table(self.name), nft.delete_table(self.name, acknowledge=True)]
+        with self._exclusive(), Channel(NETFILTER) as channel:
+            _transact(channel, batch, "remove the firewall")
+
+    def exists(self) -> bool:
+        with Channel(NETFILTER) as channel:
+            return channel.ask(nft.get_table(self.name)) is not None
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        with self._thread_lock, self._locked(fcntl.LOCK_EX):
+            yield
+
+    def _shared(self) -> contextlib.AbstractContextManager[None]:
+        return self._locked(fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self._lock, flags, 0o600)
+        except FileNotFoundError:
+            self._run.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._lock, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _transact(channel: Channel, batch: list[bytes], what: str) -> None:
+    try:
+        channel.transact(batch, what)
+    except NetlinkError as error:
+        raise unsupported(error) from error
+
+
+def unsupported(error: OSError) -> Unsupported:
+    """What to say where the kernel refuses our rules."""
+    return Unsupported(
+        f"this kernel or user cannot write nftables rules: {error}",
+        hint="nftables with NAT is needed (nf_tables, nft_nat, nft_masq, nft_fib), and root",
+    )
+
+
+def available() -> bool:
+    """Whether our rules can be written here: tried with a table that is gone again at once."""
+    probe = f"workbench-probe-{os.getpid()}"
+    try:
+        with Channel(NETFILTER) as channel:
+            batch = nat.rebuild(probe, {})
+            channel.transact([*batch[:-1], nft.delete_table(probe, acknowledge=True)], "probe")
+    except OSError:
+        return False
+    return True
