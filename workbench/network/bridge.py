@@ -41,9 +41,21 @@ Facts = Callable[[], tuple[Sequence[Network], Sequence[Endpoint]]]
 class BridgeDriver:
     """Networks on bridges, with NAT to the world. May be used by several threads at once."""
 
-    def __init__(self, root: Path, gate: Gate, firewall: Firewall | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        gate: Gate,
+        *,
+        firewall: Firewall | None = None,
+        facts: Facts = lambda: ((), ()),
+    ) -> None:
+        """``facts`` answers with all networks, and the endpoints of all running containers.
+
+        They are asked for when the firewall has to be put in place again.
+        """
         self._gate = gate
         self._firewall = firewall or Firewall(root / "run")
+        self._facts = facts
 
     def create(self, network: Network) -> tuple[str, ...]:
         """Make bridge, addresses and firewall. Raises Conflict where the bridge is another's."""
@@ -51,7 +63,7 @@ class BridgeDriver:
         with Channel(ROUTE) as channel:
             made = self._bridge(channel, network)
         try:
-            self._firewall.add(nat.network_elements(network, bridge_name(network)))
+            self._write(network, nat.network_elements(network, bridge_name(network)))
             _allow_loopback(bridge_name(network))
         except WorkbenchError:
             if made:
@@ -77,7 +89,7 @@ class BridgeDriver:
             try:
                 with self._gate.route_channel(namespace) as inside:
                     configure(inside, network, endpoint, mac)
-                self._firewall.add(nat.port_elements(network, endpoint))
+                self._write(network, nat.port_elements(network, endpoint))
             except (WorkbenchError, OSError) as error:
                 channel.attempt([links.delete_named(name)])
                 if isinstance(error, WorkbenchError):
@@ -103,29 +115,52 @@ class BridgeDriver:
             if bridge is not None and bridge.alias == network.id:
                 _remove(channel, bridge.name)
 
+    def rest(self, network: Network) -> bool:
+        """Take the bridge away while nobody is in it; ``attach`` makes it again. True if it went.
+
+        For networks that are always there, so that nothing of ours is left when nothing runs.
+        """
+        with Channel(ROUTE) as channel:
+            found = [links.read_link(body) for _, body in channel.dump(links.all_links())]
+            bridge = next((link for link in found if link.alias == network.id), None)
+            if bridge is None or any(link.master == bridge.index for link in found):
+                return False
+        self.delete(network)
+        return True
+
+    def tidy(self) -> None:
+        """Remove the firewall's table when it knows no network any more."""
+        self._firewall.drop_if_idle()
+
     def publish(self, network: Network, endpoint: Endpoint) -> None:
         """Publish the ports of an endpoint that is attached. Raises Conflict."""
-        self._firewall.add(nat.port_elements(network, endpoint))
+        self._write(network, nat.port_elements(network, endpoint))
+
+    def _write(self, network: Network, elements: nat.Elements) -> None:
+        own = nat.network_elements(network, bridge_name(network))
+        self._firewall.add(elements, lambda: nat.merge((_elements(*self._facts()), own)))
 
     def unpublish(self, network: Network, endpoint: Endpoint) -> None:
         """The reverse of ``publish``."""
         self._firewall.remove(nat.port_elements(network, endpoint))
 
     def reconcile(self, networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> None:
-        """Bridges for all these networks, no others of ours, and the whole firewall anew."""
-        self.reconcile_with(lambda: (networks, endpoints))
+        """Make the host agree with these facts; see ``recover``."""
+        self._recover(lambda: (networks, endpoints))
 
-    def reconcile_with(self, facts: Facts) -> None:
-        """Like ``reconcile``, with facts that are read while nobody else writes the firewall."""
+    def recover(self) -> None:
+        """Bridges for all networks that have endpoints, and the whole firewall anew.
+
+        The facts are read while nobody else can write the firewall.
+        """
+        self._recover(self._facts)
+
+    def _recover(self, facts: Facts) -> None:
         self._firewall.apply(lambda: _elements(*facts()))
         networks, endpoints = facts()
         bridges = [network for network in networks if network.driver == "bridge"]
         for network in bridges:
-            sysctl_notices = sysctl.forward(ipv6=network.ipv6)
-            tuple(sysctl_notices if not network.internal else ())
-            with Channel(ROUTE) as channel:
-                self._bridge(channel, network)
-            _allow_loopback(bridge_name(network))
+            self.create(network)
         self._sweep(bridges, endpoints)
 
     def _sweep(self, networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> None:

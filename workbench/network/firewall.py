@@ -39,10 +39,10 @@ class Firewall:
         with self._exclusive(), Channel(NETFILTER) as channel:
             _transact(channel, nat.rebuild(self.name, elements()), "write the firewall")
 
-    def add(self, elements: Elements) -> None:
-        """Add elements, and the table where it is missing. Raises Conflict where a port is taken.
+    def add(self, elements: Elements, whole: Callable[[], Elements]) -> None:
+        """Add elements; where the table is missing put all of it in place, with ``whole`` too.
 
-        Elements that are there already are no failure.
+        Elements that are there already are no failure. Raises Conflict where a port is taken.
         """
         if not elements:
             return
@@ -55,11 +55,7 @@ class Firewall:
                     raise Conflict("port is already allocated") from error
                 if error.errno not in _NOT_THERE:
                     raise unsupported(error) from error
-        with self._exclusive(), Channel(NETFILTER) as channel:
-            batch = nat.addition(self.name, elements)
-            if channel.ask(nft.get_table(self.name)) is None:
-                batch = nat.rebuild(self.name, elements)
-            _transact(channel, batch, "write the firewall")
+        self.apply(lambda: nat.merge((whole(), elements)))
 
     def remove(self, elements: Elements) -> None:
         """Take elements out; those that are not there are no failure."""
@@ -85,6 +81,20 @@ class Firewall:
         batch = [nft.new_table(self.name), nft.delete_table(self.name, acknowledge=True)]
         with self._exclusive(), Channel(NETFILTER) as channel:
             _transact(channel, batch, "remove the firewall")
+
+    def drop_if_idle(self) -> None:
+        """Remove the table where no network is written in it."""
+        with self._exclusive(), Channel(NETFILTER) as channel:
+            try:
+                answers = channel.dump(nft.get_elements(self.name, "bridges"))
+                idle = not any(nft.read_elements(body) for _, body in answers)
+            except OSError as error:
+                if error.errno in _NOT_THERE:
+                    return
+                raise
+            if idle:
+                batch = [nft.delete_table(self.name, acknowledge=True)]
+                _transact(channel, batch, "remove the firewall")
 
     def exists(self) -> bool:
         with Channel(NETFILTER) as channel:
