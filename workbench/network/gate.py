@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.errors import Conflict, ContainerNotFound, Internal, Unavailable, Unsupported
+from workbench.network.names import Names, remove, write
 from workbench.network.netlink import NETFILTER, ROUTE, Channel
 
 SOCKET: Final = "warden.sock"
@@ -72,6 +73,21 @@ class Gate:
     def filter_channel(self, namespace: int) -> Channel:
         """A netlink socket for nftables inside the namespace of this fd."""
         return self._channel(namespace, NETFILTER)
+
+    def publish(self, names: Names) -> None:
+        """Make a container's names known and be its name server, before it starts.
+
+        For containers in user networks; again when its networks have changed.
+        """
+        write(self._root, names)
+        self.ask({"op": "serve", "container": names.container_id})
+
+    def withdraw(self, container_id: str) -> None:
+        """Let the names of a container be forgotten; without a warden there is nothing to tell."""
+        remove(self._root, container_id)
+        if (connection := self._connect()) is not None:
+            connection.close()
+            self.ask({"op": "forget", "container": container_id})
 
     def _channel(self, namespace: int, family: int) -> Channel:
         _, received = self.ask({"op": "netlink", "family": family}, [namespace])

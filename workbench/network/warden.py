@@ -13,6 +13,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import socket
 import struct
 import sys
@@ -21,7 +22,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.linux import libc
+from workbench.network import dns, rewrite
+from workbench.network.dns import HostResolvers, NameServer, Post
+from workbench.network.files import SERVER
 from workbench.network.loop import Loop
+from workbench.network.names import Names, Table, start_time
+from workbench.network.netlink import NETFILTER, Channel
 
 SOCKET: Final = "warden.sock"
 LOCK: Final = "warden.lock"
@@ -62,13 +68,23 @@ class Warden:
         self._listener = _listen(run)
         self._inode = (run / SOCKET).stat().st_ino
         self._quiet = 0.0
+        self._table = Table(run.parent)
+        self._server = NameServer(self.loop, self._table, HostResolvers())
+        self._posts: dict[str, Post] = {}
         self._operations: dict[str, Callable[[dict[str, Any], list[int]], Answer]] = {
             "netlink": self._netlink,
+            "serve": self._serve,
+            "forget": self._forget,
             "ping": lambda _request, _descriptors: ({"pid": os.getpid()}, []),
             "stop": self._stop,
         }
 
     def run(self) -> None:
+        """Stand in the containers that run already, then wait for requests."""
+        self._table.refresh()
+        for names in tuple(self._table.containers.values()):
+            with contextlib.suppress(OSError):
+                self._take_post(names)
         self.loop.watch(self._listener.fileno(), self._accept)
         self.loop.after(CHECK_EVERY, self._check)
         self.loop.run()
@@ -104,13 +120,65 @@ class Warden:
             )
         return {}, [opened.detach()]
 
+    def _serve(self, request: dict[str, Any], _descriptors: list[int]) -> Answer:
+        """Be the name server of a container whose file of names is written."""
+        names = self._table.reload(str(request["container"]))
+        if names is None:
+            raise ValueError("there is no file of names for this container")
+        self._take_post(names)
+        return {}, []
+
+    def _forget(self, request: dict[str, Any], _descriptors: list[int]) -> Answer:
+        """Stand in a container no longer."""
+        self._leave_post(str(request["container"]))
+        self._table.refresh()
+        return {}, []
+
+    def _take_post(self, names: Names) -> None:
+        """Open both sockets inside. Raises OSError where the container is gone."""
+        post = self._posts.get(names.container_id)
+        if post is not None and post.process == (names.pid, names.started):
+            return
+        self._leave_post(names.container_id)
+        life = os.pidfd_open(names.pid)
+        try:
+            if start_time(names.pid) != names.started:
+                raise ProcessLookupError(3, "the container has ended")
+            namespace = os.open(f"/proc/{names.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                udp, tcp = self._open_inside(namespace)
+            finally:
+                os.close(namespace)
+        except OSError:
+            os.close(life)
+            raise
+        post = Post(self.loop, self._server, names, udp, tcp, life, self._leave_post)
+        self._posts[names.container_id] = post
+
+    def _open_inside(self, namespace: int) -> tuple[socket.socket, socket.socket]:
+        """Sockets at 127.0.0.11, to which port 53 is brought; at 53 where nothing can bring it."""
+        with self._doorway.inside(namespace):
+            try:
+                udp, tcp = _sockets(0)
+                ports = udp.getsockname()[1], tcp.getsockname()[1]
+                with Channel(NETFILTER) as channel:
+                    channel.transact(rewrite.batch(*ports), "bring port 53 to the name server")
+            except OSError:
+                udp, tcp = _sockets(dns.PORT)
+        return udp, tcp
+
+    def _leave_post(self, container_id: str) -> None:
+        post = self._posts.pop(container_id, None)
+        if post is not None:
+            post.close()
+
     def _stop(self, _request: dict[str, Any], _descriptors: list[int]) -> Answer:
         self.loop.stopped = True
         return {}, []
 
     def _check(self) -> None:
         """Go when idle for long, or when the socket is gone or that of another warden."""
-        self._quiet += CHECK_EVERY
+        self._quiet = 0.0 if self._posts else self._quiet + CHECK_EVERY
         try:
             ours = (self._run / SOCKET).stat().st_ino == self._inode
         except OSError:
@@ -133,10 +201,33 @@ def _listen(run: Path) -> socket.socket:
     return listener
 
 
+def _sockets(port: int) -> tuple[socket.socket, socket.socket]:
+    """A UDP and a listening TCP socket at the name server's address. Raises OSError."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        udp.bind((SERVER, port))
+        tcp.bind((SERVER, port))
+        tcp.listen(64)
+    except OSError:
+        udp.close()
+        tcp.close()
+        raise
+    return udp, tcp
+
+
 def _same_user(connection: socket.socket) -> bool:
     facts = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     _, uid, _ = struct.unpack("=3i", facts)
     return uid in (0, os.geteuid())
+
+
+def _raise_limit() -> None:
+    """Three descriptors for each container soon pass the usual 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def main() -> None:
@@ -154,6 +245,7 @@ def main() -> None:
     warden = Warden(run)
     if os.fork():
         os._exit(0)
+    _raise_limit()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(null, descriptor)
