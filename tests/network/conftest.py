@@ -48,7 +48,7 @@ def in_child(body: Callable[[], Any]) -> Any:
         os.close(reader)
         try:
             answer = (True, body())
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - all of it is told to the parent
             answer = (False, traceback.format_exc())
         with os.fdopen(writer, "wb") as pipe:
             pickle.dump(answer, pipe)

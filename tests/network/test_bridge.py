@@ -13,7 +13,14 @@ from tests.network.conftest import Lab, answer, call, eventually, reaches
 from workbench.errors import Conflict, ContainerNotFound, InvalidInput
 from workbench.network import sysctl
 from workbench.network.bridge import BridgeDriver, bridge_name, check_options, host_link
-from workbench.network.driver import BRIDGE_NAME, ENABLE_ICC, ENABLE_MASQUERADE, MTU, Network, Publication
+from workbench.network.driver import (
+    BRIDGE_NAME,
+    ENABLE_ICC,
+    ENABLE_MASQUERADE,
+    MTU,
+    Network,
+    Publication,
+)
 
 pytestmark = pytest.mark.network
 
@@ -114,8 +121,7 @@ def test_a_container_does_not_reach_the_hosts_loopback(lab: Lab) -> None:
     def by_route() -> bool:
         subprocess.run(["ip", "addr", "flush", "dev", "lo"], check=True)
         subprocess.run(["ip", "route", "add", "127.0.0.1", "via", "172.18.0.1"], check=True)
-        with open("/proc/sys/net/ipv4/conf/eth0/route_localnet", "w") as switch:
-            switch.write("1")
+        sysctl.write("ipv4/conf/eth0/route_localnet", "1")
         return reaches("127.0.0.1", 8099, protocol="udp")
 
     server = os.fork()
@@ -283,7 +289,9 @@ def test_publishing_mends_a_table_that_is_gone(lab: Lab) -> None:
 
 
 def test_other_tables_are_not_touched(lab: Lab) -> None:
-    subprocess.run(["nft", "-f", "-"], input="table inet theirs { chain c { }; }", text=True, check=True)
+    subprocess.run(
+        ["nft", "-f", "-"], input="table inet theirs { chain c { }; }", text=True, check=True
+    )
     network = lab.network("172.18.0.0/16")
     lab.driver.reconcile([network], [])
     lab.driver.delete(network)

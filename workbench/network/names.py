@@ -138,8 +138,8 @@ class Table:
 
     def _scan(self) -> None:
         found = dict(self._files())
-        for name in self._seen.keys() - found.keys():
-            self.containers.pop(name, None)
+        for name in self.containers.keys() - found.keys():
+            del self.containers[name]
         for name, facts in found.items():
             if self._seen.get(name) != facts:
                 names = read(self._folder / f"{name}.json")

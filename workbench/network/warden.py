@@ -79,12 +79,15 @@ class Warden:
             "stop": self._stop,
         }
 
-    def run(self) -> None:
-        """Stand in the containers that run already, then wait for requests."""
+    def recover(self) -> None:
+        """Stand in the containers that run already."""
         self._table.refresh()
         for names in tuple(self._table.containers.values()):
             with contextlib.suppress(OSError):
                 self._take_post(names)
+
+    def run(self) -> None:
+        """Wait for requests."""
         self.loop.watch(self._listener.fileno(), self._accept)
         self.loop.after(CHECK_EVERY, self._check)
         self.loop.run()
@@ -242,10 +245,11 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
+    _raise_limit()
     warden = Warden(run)
+    warden.recover()
     if os.fork():
         os._exit(0)
-    _raise_limit()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(null, descriptor)
