@@ -205,6 +205,30 @@ def test_a_container_in_two_networks_reaches_both(lab: Lab) -> None:
     assert one.container.run(lambda: call(neighbour.ip, 80)) == "172.19.0.2"
 
 
+def test_another_network_leads_out_when_the_first_is_taken_away(lab: Lab) -> None:
+    lab.outside().serve(80)
+    first, second = lab.network("172.18.0.0/16"), lab.network("172.19.0.0/16")
+    one = lab.join(first)
+    endpoint = lab.endpoint(second, interface="eth1", default_route=False)
+    lab.driver.attach(second, endpoint, one.container.pid)
+    lab.driver.detach(first, one.endpoint)
+    assert not one.reaches("198.51.100.2", 80)
+    lab.driver.lead_out(second, endpoint, one.container.pid)
+    assert one.reaches("198.51.100.2", 80)
+
+
+def test_a_bridge_with_nobody_in_it_may_rest(lab: Lab) -> None:
+    network = lab.network("172.18.0.0/16")
+    one = lab.join(network)
+    assert not lab.driver.rest(network)
+    lab.driver.detach(network, one.endpoint)
+    assert lab.driver.rest(network)
+    assert bridge_name(network) not in lab.links()
+    two = lab.join(network)
+    two.container.serve(80)
+    assert reaches(two.ip, 80)
+
+
 def test_disconnect_takes_the_interface_away(lab: Lab) -> None:
     network = lab.network("172.18.0.0/16")
     one, two = lab.join(network), lab.join(network)

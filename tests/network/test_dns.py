@@ -15,7 +15,7 @@ from workbench.linux import libc
 from workbench.network import dns_wire as wire
 from workbench.network.dns_wire import Message, Question, Record
 from workbench.network.driver import Network
-from workbench.network.names import Membership, Names, start_time
+from workbench.network.names import Membership, Names, keep_only, start_time
 
 pytestmark = pytest.mark.network
 
@@ -148,6 +148,17 @@ def test_names_go_with_their_container(lab: Lab) -> None:
     lab.gate.withdraw(two.endpoint.container_id)
     assert one.container.run(lambda: ask("two")).code == wire.SERVER_FAILURE
     lab.gate.withdraw("never-there")
+
+
+def test_a_container_that_ended_unseen_has_no_name_any_more(lab: Lab) -> None:
+    network = lab.network("172.18.0.0/16")
+    one = join(lab, network, "one", upstreams=("127.0.0.1",))
+    two = join(lab, network, "two")
+    two.container.end()
+    gone = eventually(lambda: one.container.run(lambda: ask("two")).code == wire.SERVER_FAILURE)
+    assert gone
+    keep_only(lab.root, {one.endpoint.container_id})
+    assert addresses(one.container.run(lambda: ask("one"))) == [one.ip]
 
 
 def test_a_dead_containers_namespace_is_not_held(lab: Lab) -> None:

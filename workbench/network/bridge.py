@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.errors import Conflict, Denied, InvalidInput, Unsupported, WorkbenchError
-from workbench.network import links, nat, sysctl
+from workbench.network import links, nat, proxy, sysctl
 from workbench.network.driver import (
     BRIDGE_NAME,
     DEFAULT_BRIDGE,
@@ -58,18 +58,27 @@ class BridgeDriver:
         self._facts = facts
 
     def create(self, network: Network) -> tuple[str, ...]:
-        """Make bridge, addresses and firewall. Raises Conflict where the bridge is another's."""
-        notices = tuple(sysctl.forward(ipv6=network.ipv6)) if not network.internal else ()
+        """Make bridge, addresses and firewall. Raises Conflict where the bridge is another's.
+
+        Without nftables nothing is forwarded, which keeps networks apart as well; the notices
+        say what does not work then.
+        """
+        name = bridge_name(network)
         with Channel(ROUTE) as channel:
             made = self._bridge(channel, network)
         try:
-            self._write(network, nat.network_elements(network, bridge_name(network)))
-            _allow_loopback(bridge_name(network))
+            self._write(network, nat.network_elements(network, name))
+        except Unsupported as error:
+            if network.internal:
+                self.delete(network)
+                raise
+            return (f"{error}: containers of {network.name} do not reach the world",)
         except WorkbenchError:
             if made:
                 self.delete(network)
             raise
-        return notices
+        _allow_loopback(name)
+        return tuple(sysctl.forward(ipv6=network.ipv6)) if not network.internal else ()
 
     def attach(self, network: Network, endpoint: Endpoint, pid: int) -> Attachment:
         """A veth pair from the bridge into the namespace of ``pid``, addresses, routes, ports.
@@ -80,16 +89,16 @@ class BridgeDriver:
         mac = endpoint.mac or mac_address(endpoint.ipv4, endpoint.id)
         notices: tuple[str, ...] = ()
         with namespace_of(pid) as namespace, Channel(ROUTE) as channel:
-            bridge = _find(channel, bridge_name(network))
+            bridge = find_link(channel, bridge_name(network))
             if bridge is None or bridge.alias != network.id:
                 notices = self.create(network)
-                bridge = _find(channel, bridge_name(network))
+                bridge = find_link(channel, bridge_name(network))
                 assert bridge is not None
             _connect(channel, network, endpoint, bridge, mac, namespace)
             try:
                 with self._gate.route_channel(namespace) as inside:
                     configure(inside, network, endpoint, mac)
-                self._write(network, nat.port_elements(network, endpoint))
+                self._publish(network, endpoint, pid)
             except (WorkbenchError, OSError) as error:
                 channel.attempt([links.delete_named(name)])
                 if isinstance(error, WorkbenchError):
@@ -102,7 +111,7 @@ class BridgeDriver:
 
         A namespace that ends takes its links along, which costs nobody's time.
         """
-        self._firewall.remove(nat.port_elements(network, endpoint))
+        self.unpublish(network, endpoint)
         if not ended:
             with Channel(ROUTE) as channel:
                 _remove(channel, host_link(endpoint))
@@ -111,9 +120,24 @@ class BridgeDriver:
         """Remove the bridge and what the firewall knows of it."""
         self._firewall.remove(nat.network_elements(network, bridge_name(network)))
         with Channel(ROUTE) as channel:
-            bridge = _find(channel, bridge_name(network))
+            bridge = find_link(channel, bridge_name(network))
             if bridge is not None and bridge.alias == network.id:
                 _remove(channel, bridge.name)
+
+    def lead_out(self, network: Network, endpoint: Endpoint, pid: int) -> None:
+        """Let the container's traffic to the world leave through this network from now on.
+
+        For when the network that it left through is taken from a running container.
+        """
+        with namespace_of(pid) as namespace, self._gate.route_channel(namespace) as inside:
+            link = find_link(inside, endpoint.interface)
+            gateways = [item.gateway for item in network.subnets if item.gateway is not None]
+            if link is not None and not network.internal:
+                requests = [
+                    links.put_default_route(gateway, link.index, version=gateway.version)
+                    for gateway in gateways
+                ]
+                inside.attempt(requests)
 
     def rest(self, network: Network) -> bool:
         """Take the bridge away while nobody is in it; ``attach`` makes it again. True if it went.
@@ -128,6 +152,10 @@ class BridgeDriver:
         self.delete(network)
         return True
 
+    def close(self) -> None:
+        """Give back what is held open; the driver can still be used."""
+        self._firewall.close()
+
     def tidy(self) -> None:
         """Remove the firewall's table when it knows no network any more."""
         self._firewall.drop_if_idle()
@@ -135,6 +163,13 @@ class BridgeDriver:
     def publish(self, network: Network, endpoint: Endpoint) -> None:
         """Publish the ports of an endpoint that is attached. Raises Conflict."""
         self._write(network, nat.port_elements(network, endpoint))
+
+    def _publish(self, network: Network, endpoint: Endpoint, pid: int) -> None:
+        """By the firewall, or by a relay where there can be none."""
+        try:
+            self.publish(network, endpoint)
+        except Unsupported:
+            proxy.start(endpoint.ports, str(endpoint.ipv4 or endpoint.ipv6), pid)
 
     def _write(self, network: Network, elements: nat.Elements) -> None:
         own = nat.network_elements(network, bridge_name(network))
@@ -178,10 +213,10 @@ class BridgeDriver:
     def _bridge(self, channel: Channel, network: Network) -> bool:
         """Make the bridge unless it is there; True if it was made."""
         name = bridge_name(network)
-        found = _find(channel, name)
+        found = find_link(channel, name)
         if found is None:
             made = self._make_bridge(channel, network, name)
-            found = _find(channel, name)
+            found = find_link(channel, name)
         else:
             made = False
         if found is None or found.kind != "bridge" or found.alias not in ("", network.id):
@@ -214,7 +249,7 @@ class BridgeDriver:
             return False
         for number in failed.values():
             if number not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
-                raise _refused(number, f"make the bridge {name}")
+                raise refused(number, f"make the bridge {name}")
         return True
 
 
@@ -288,7 +323,7 @@ def _connect(
         channel.attempt([links.delete_named(name)])
         if essential[0] == errno.EXFULL:
             raise Conflict(f"the bridge of {network.name} is full: it has 1023 containers")
-        raise _refused(essential[0], f"connect the container to {network.name}")
+        raise refused(essential[0], f"connect the container to {network.name}")
 
 
 def configure(inside: Channel, network: Network, endpoint: Endpoint, mac: str) -> None:
@@ -296,7 +331,7 @@ def configure(inside: Channel, network: Network, endpoint: Endpoint, mac: str) -
     name = endpoint.interface
     inside.attempt([links.no_link_local(name)])
     inside.perform([links.set_up("lo"), links.set_up(name)], f"bring up {name}")
-    link = _find(inside, name)
+    link = find_link(inside, name)
     if link is None:
         raise NetlinkError(errno.ENODEV, f"find {name}", 0)
     requests = []
@@ -341,7 +376,8 @@ def _allow_loopback(bridge: str) -> None:
         ) from error
 
 
-def _find(channel: Channel, name: str) -> Link | None:
+def find_link(channel: Channel, name: str) -> Link | None:
+    """The link of this name in the channel's namespace."""
     body = channel.ask(links.get_link(name))
     return None if body is None else links.read_link(body)
 
@@ -349,10 +385,11 @@ def _find(channel: Channel, name: str) -> Link | None:
 def _remove(channel: Channel, name: str) -> None:
     number = channel.attempt([links.delete_named(name)]).get(0, 0)
     if number not in (0, errno.ENODEV):
-        raise _refused(number, f"remove {name}")
+        raise refused(number, f"remove {name}")
 
 
-def _refused(number: int, what: str) -> WorkbenchError:
+def refused(number: int, what: str) -> WorkbenchError:
+    """What to raise where the kernel answered with this errno."""
     if number in (errno.EPERM, errno.EACCES):
         return Denied(f"not allowed to {what}", hint="bridges need root (CAP_NET_ADMIN)")
     return Unsupported(f"the kernel does not {what}: {errno.errorcode.get(number, number)}")

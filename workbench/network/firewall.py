@@ -33,10 +33,11 @@ class Firewall:
         self._lock = run / "firewall.lock"
         self._run = run
         self._thread_lock = threading.Lock()
+        self._channel: Channel | None = None
 
     def apply(self, elements: Callable[[], Elements]) -> None:
         """Put the whole table in place at once, with what ``elements`` answers under the lock."""
-        with self._exclusive(), Channel(NETFILTER) as channel:
+        with self._session(fcntl.LOCK_EX) as channel:
             _transact(channel, nat.rebuild(self.name, elements()), "write the firewall")
 
     def add(self, elements: Elements, whole: Callable[[], Elements]) -> None:
@@ -46,7 +47,7 @@ class Firewall:
         """
         if not elements:
             return
-        with self._shared(), Channel(NETFILTER) as channel:
+        with self._session(fcntl.LOCK_SH) as channel:
             try:
                 channel.transact(nat.addition(self.name, elements), "publish")
                 return
@@ -58,15 +59,19 @@ class Firewall:
         self.apply(lambda: nat.merge((whole(), elements)))
 
     def remove(self, elements: Elements) -> None:
-        """Take elements out; those that are not there are no failure."""
+        """Take elements out; those that are not there are no failure, nor is a missing table."""
         if not elements:
             return
-        with self._shared(), Channel(NETFILTER) as channel:
+        with contextlib.suppress(Unsupported):
+            self._remove(elements)
+
+    def _remove(self, elements: Elements) -> None:
+        with self._session(fcntl.LOCK_SH) as channel:
             try:
                 channel.transact(nat.removal(self.name, elements), "unpublish")
             except NetlinkError as error:
                 if error.errno not in _NOT_THERE:
-                    raise
+                    raise unsupported(error) from error
                 self._remove_singly(channel, elements)
 
     def _remove_singly(self, channel: Channel, elements: Elements) -> None:
@@ -79,12 +84,12 @@ class Firewall:
     def drop(self) -> None:
         """Remove the whole table; nothing where there is none."""
         batch = [nft.new_table(self.name), nft.delete_table(self.name, acknowledge=True)]
-        with self._exclusive(), Channel(NETFILTER) as channel:
+        with self._session(fcntl.LOCK_EX) as channel:
             _transact(channel, batch, "remove the firewall")
 
     def drop_if_idle(self) -> None:
         """Remove the table where no network is written in it."""
-        with self._exclusive(), Channel(NETFILTER) as channel:
+        with self._session(fcntl.LOCK_EX) as channel:
             try:
                 answers = channel.dump(nft.get_elements(self.name, "bridges"))
                 idle = not any(nft.read_elements(body) for _, body in answers)
@@ -97,16 +102,23 @@ class Firewall:
                 _transact(channel, batch, "remove the firewall")
 
     def exists(self) -> bool:
-        with Channel(NETFILTER) as channel:
+        with self._session(fcntl.LOCK_SH) as channel:
             return channel.ask(nft.get_table(self.name)) is not None
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        with self._thread_lock, self._locked(fcntl.LOCK_EX):
-            yield
+    def close(self) -> None:
+        """Give the socket back."""
+        with self._thread_lock:
+            if self._channel is not None:
+                self._channel.close()
+            self._channel = None
 
-    def _shared(self) -> contextlib.AbstractContextManager[None]:
-        return self._locked(fcntl.LOCK_SH)
+    @contextlib.contextmanager
+    def _session(self, how: int) -> Iterator[Channel]:
+        """The one socket, kept open: closing it after a removal waits for a grace period."""
+        with self._thread_lock, self._locked(how):
+            if self._channel is None:
+                self._channel = _channel()
+            yield self._channel
 
     @contextlib.contextmanager
     def _locked(self, how: int) -> Iterator[None]:
@@ -121,6 +133,13 @@ class Firewall:
             yield
         finally:
             os.close(descriptor)
+
+
+def _channel() -> Channel:
+    try:
+        return Channel(NETFILTER)
+    except OSError as error:
+        raise unsupported(error) from error
 
 
 def _transact(channel: Channel, batch: list[bytes], what: str) -> None:

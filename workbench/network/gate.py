@@ -130,7 +130,7 @@ class Gate:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd=_home(),
+                cwd=home(),
                 start_new_session=True,
             )
         assert process.stdout is not None
@@ -145,15 +145,15 @@ class Gate:
             time.sleep(0.005)
 
 
-def _home() -> Path:
+def home() -> Path:
     """Where ``python -m`` finds this package: the folder above it, unless it is installed."""
     above = Path(__file__).resolve().parents[2]
     return Path("/") if above.name in ("site-packages", "dist-packages") else above
 
 
 def module_arguments(module: str) -> tuple[str, ...]:
-    """The arguments for an interpreter that runs a module of ours from ``_home()``."""
-    safe = ("-P",) if _home() == Path("/") else ()
+    """The arguments for an interpreter that runs a module of ours from ``home()``."""
+    safe = ("-P",) if home() == Path("/") else ()
     return (*safe, "-m", module)
 
 

@@ -52,6 +52,7 @@ class Link:
     master: int = 0
     peer: int = 0
     namespace: int = -1
+    isolated: bool = False
     counters: tuple[int, ...] = ()
 
 
@@ -103,6 +104,11 @@ def set_port(name: str, *, hairpin: bool, isolated: bool) -> bytes:
     """A bridge's port: may frames go back where they came from, and to other isolated ports?"""
     data = nest(_SLAVE_DATA, u8(_PORT_HAIRPIN, hairpin), u8(_PORT_ISOLATED, isolated))
     return _change(name, nest(_LINKINFO, text(_SLAVE_KIND, "bridge"), data))
+
+
+def rename(index: int, name: str) -> bytes:
+    """For a link that is down."""
+    return messages.message(_NEWLINK, _DO, _head(index) + text(_IFNAME, name))
 
 
 def set_up(name: str) -> bytes:
@@ -195,6 +201,7 @@ def read_link(body: bytes) -> Link:
     info = messages.mapping(found.get(_LINKINFO, b""))
     kind = messages.string(info.get(_INFO_KIND, b""))
     stats = found.get(23, b"")
+    port = messages.mapping(info.get(_SLAVE_DATA, b""))
     return Link(
         index=index,
         name=messages.string(found.get(_IFNAME, b"")),
@@ -207,6 +214,7 @@ def read_link(body: bytes) -> Link:
         master=messages.number(found.get(_MASTER, b"")),
         peer=messages.number(found.get(_LINK, b"")),
         namespace=messages.number(found[37]) if 37 in found else -1,
+        isolated=port.get(_PORT_ISOLATED, b"") == b"\1",
         counters=struct.unpack_from("=8Q", stats) if len(stats) >= 64 else (),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -74,6 +74,15 @@ def remove(root: Path, container_id: str) -> None:
         (root / "run" / FOLDER / f"{container_id}.json").unlink()
 
 
+def keep_only(root: Path, container_ids: Collection[str]) -> None:
+    """Take away the files of all other containers: they have ended unseen."""
+    folder = root / "run" / FOLDER
+    with contextlib.suppress(FileNotFoundError):
+        for path in list(folder.iterdir()):
+            if path.name.partition(".")[0] not in container_ids:
+                path.unlink(missing_ok=True)
+
+
 def read(path: Path) -> Names | None:
     """One file; None where it is gone or not ours to understand."""
     try:
@@ -129,12 +138,21 @@ class Table:
 
     def reload(self, container_id: str) -> Names | None:
         """Read the file of one container now."""
-        names = read(self._folder / f"{container_id}.json")
+        path = self._folder / f"{container_id}.json"
+        names = read(path)
         self.containers.pop(container_id, None)
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            self._seen[container_id] = (status.st_ino, status.st_mtime_ns)
         if names is not None and names.container_id == container_id:
             self.containers[container_id] = names
         self._index()
         return self.containers.get(container_id)
+
+    def forget(self, container_id: str) -> None:
+        """Its process has ended: leave it out until its file is another."""
+        if self.containers.pop(container_id, None) is not None:
+            self._index()
 
     def _scan(self) -> None:
         found = dict(self._files())

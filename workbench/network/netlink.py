@@ -13,9 +13,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
-from workbench.network import messages
+from workbench.network import messages, nft
 
 ROUTE: Final = 0
 NETFILTER: Final = 12
@@ -175,3 +176,128 @@ def _detail(flags: int, body: bytes) -> str:
         return ""
     length = 4 + (16 if flags & 0x100 else struct.unpack_from("=I", body, 4)[0])
     return messages.string(messages.mapping(body, length).get(1, b""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRule:
+    """A rule as it is in the kernel; ``verdict`` is accept, drop, jump NAME, nat or empty.
+
+    ``expressions`` are the names of its parts in order; counters are 0 where it has none.
+    """
+
+    table: str
+    chain: str
+    handle: int
+    comment: str
+    verdict: str
+    expressions: tuple[str, ...]
+    packets: int = 0
+    octets: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenChain:
+    """A chain of any table, to which packets come by themselves. ``family`` is ip, inet, ..."""
+
+    family: str
+    table: str
+    name: str
+    kind: str
+    hook: str
+    priority: int
+    policy: str
+
+
+_FAMILIES: Final = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+_NAT_EXPRESSIONS: Final = {"nat": "dnat", "masq": "masquerade", "redir": "redirect"}
+
+
+def rules(channel: Channel, table: str) -> tuple[SeenRule, ...]:
+    """The rules of our table, in their order; none where there is no such table."""
+    from pyroute2.netlink.nfnetlink.nftsocket import nft_rule_msg
+
+    return tuple(
+        _seen_rule(_decoded(nft_rule_msg, kind, body))
+        for kind, body in _dump(channel, nft.get_rules(table))
+    )
+
+
+def chains(channel: Channel) -> tuple[SeenChain, ...]:
+    """The base chains of all tables on the host, ours and others'."""
+    from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg
+
+    seen = []
+    for kind, body in _dump(channel, nft.get_chains()):
+        found = _decoded(nft_chain_msg, kind, body)
+        hook = found.get_attr("NFTA_CHAIN_HOOK")
+        if hook is not None:
+            number = hook.get_attr("NFTA_HOOK_HOOKNUM")
+            seen.append(
+                SeenChain(
+                    family=_FAMILIES.get(found["nfgen_family"], str(found["nfgen_family"])),
+                    table=found.get_attr("NFTA_CHAIN_TABLE"),
+                    name=found.get_attr("NFTA_CHAIN_NAME"),
+                    kind=found.get_attr("NFTA_CHAIN_TYPE") or "",
+                    hook={n: name for name, n in nft.HOOKS.items()}.get(number, str(number)),
+                    priority=hook.get_attr("NFTA_HOOK_PRIORITY") or 0,
+                    policy="drop" if found.get_attr("NFTA_CHAIN_POLICY") == nft.DROP else "accept",
+                )
+            )
+    return tuple(seen)
+
+
+def _dump(channel: Channel, request: bytes) -> list[tuple[int, bytes]]:
+    try:
+        return list(channel.dump(request))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESRCH):
+            return []
+        raise
+
+
+def _decoded(kind: Any, number: int, body: bytes) -> Any:
+    """Let pyroute2 decode a message whose header we have taken off."""
+    found = kind(messages.message(number, 0, body))
+    found.decode()
+    return found
+
+
+def _seen_rule(found: Any) -> SeenRule:
+    names, verdict, packets, octets = [], "", 0, 0
+    for expression in found.get_attr("NFTA_RULE_EXPRESSIONS") or ():
+        name = expression.get_attr("NFTA_EXPR_NAME")
+        data = expression.get_attr("NFTA_EXPR_DATA")
+        names.append(name)
+        if name == "counter":
+            packets = data.get_attr("NFTA_COUNTER_PACKETS") or 0
+            octets = data.get_attr("NFTA_COUNTER_BYTES") or 0
+        verdict = _NAT_EXPRESSIONS.get(name, verdict)
+        if name == "immediate":
+            verdict = _verdict(data) or verdict
+    return SeenRule(
+        table=found.get_attr("NFTA_RULE_TABLE"),
+        chain=found.get_attr("NFTA_RULE_CHAIN"),
+        handle=found.get_attr("NFTA_RULE_HANDLE"),
+        comment=_comment(found.get_attr("NFTA_RULE_USERDATA")),
+        verdict=verdict,
+        expressions=tuple(names),
+        packets=packets,
+        octets=octets,
+    )
+
+
+def _verdict(data: Any) -> str:
+    value = data.get_attr("NFTA_IMMEDIATE_DATA")
+    verdict = value.get_attr("NFTA_DATA_VERDICT") if value is not None else None
+    if verdict is None:
+        return ""
+    code = str(verdict.get_attr("NFTA_VERDICT_CODE")).removeprefix("NFT_").removeprefix("NF_")
+    chain = verdict.get_attr("NFTA_VERDICT_CHAIN")
+    return f"{code.lower()} {chain}" if chain else code.lower()
+
+
+def _comment(value: Any) -> str:
+    """Plain text, or (in other versions of pyroute2) the kernel's type, length, text."""
+    if isinstance(value, bytes):
+        return messages.string(value[2:])
+    return str(value or "")

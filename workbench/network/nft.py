@@ -19,7 +19,7 @@ ACCEPT, DROP = 1, 0
 JUMP: Final = -3
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
 _NEWSET, _NEWELEMENT, _GETELEMENT, _DELELEMENT = 9, 12, 13, 14
-_GETTABLE, _GETRULE, _GETCHAIN, _GETSET = 1, 7, 4, 10
+_GETTABLE, _GETRULE, _GETCHAIN = 1, 7, 4
 _REGISTER: Final = 8
 _VERDICT_REGISTER: Final = 0
 _MAP: Final = 0x8
@@ -305,7 +305,12 @@ def _element(element: Element) -> bytes:
 
 def build(table: Table, elements: Sequence[tuple[str, Iterable[Element]]]) -> list[bytes]:
     """The batch that puts the table in the place of the one that is there, if any."""
-    batch = [new_table(table.name), delete_table(table.name), new_table(table.name)]
+    return [new_table(table.name), delete_table(table.name), *make(table, elements)]
+
+
+def make(table: Table, elements: Sequence[tuple[str, Iterable[Element]]]) -> list[bytes]:
+    """The batch that makes a table where none is."""
+    batch = [new_table(table.name)]
     batch += [new_set(table.name, value, 1 + at) for at, value in enumerate(table.sets)]
     batch += [new_chain(table.name, chain) for chain in table.chains]
     for name, members in elements:
@@ -320,6 +325,12 @@ def get_table(name: str) -> bytes:
 
 def get_rules(table: str) -> bytes:
     return _message(_GETRULE, messages.DUMP, text(1, table))
+
+
+def get_chains() -> bytes:
+    """The chains of all tables of all families."""
+    head = struct.pack(">BBH", 0, 0, 0)
+    return messages.message(0xA00 | _GETCHAIN, messages.REQUEST | messages.DUMP, head)
 
 
 def get_elements(table: str, name: str) -> bytes:

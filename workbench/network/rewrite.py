@@ -29,8 +29,17 @@ def table(udp: int, tcp: int) -> Table:
     )
 
 
-def batch(udp: int, tcp: int) -> list[bytes]:
-    """The batch that puts the rules in place, whatever was there before."""
+def first(udp: int, tcp: int) -> list[bytes]:
+    """The batch for a container that has no such rules.
+
+    Removing a table makes the close of the socket wait for a grace period (some 10 ms), so it is
+    done only where there may be one.
+    """
+    return nft.make(table(udp, tcp), ())
+
+
+def again(udp: int, tcp: int) -> list[bytes]:
+    """The batch that puts the rules in the place of those that are there."""
     return nft.build(table(udp, tcp), ())
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.linux import libc
-from workbench.network import dns, rewrite
+from workbench.network import dns, nft, rewrite
 from workbench.network.dns import HostResolvers, NameServer, Post
 from workbench.network.files import SERVER
 from workbench.network.loop import Loop
@@ -83,8 +83,10 @@ class Warden:
         """Stand in the containers that run already."""
         self._table.refresh()
         for names in tuple(self._table.containers.values()):
-            with contextlib.suppress(OSError):
+            try:
                 self._take_post(names)
+            except OSError:
+                self._table.forget(names.container_id)
 
     def run(self) -> None:
         """Wait for requests."""
@@ -155,7 +157,7 @@ class Warden:
         except OSError:
             os.close(life)
             raise
-        post = Post(self.loop, self._server, names, udp, tcp, life, self._leave_post)
+        post = Post(self.loop, self._server, names, udp, tcp, life, self._ended)
         self._posts[names.container_id] = post
 
     def _open_inside(self, namespace: int) -> tuple[socket.socket, socket.socket]:
@@ -165,10 +167,16 @@ class Warden:
                 udp, tcp = _sockets(0)
                 ports = udp.getsockname()[1], tcp.getsockname()[1]
                 with Channel(NETFILTER) as channel:
-                    channel.transact(rewrite.batch(*ports), "bring port 53 to the name server")
+                    known = channel.ask(nft.get_table(rewrite.TABLE)) is not None
+                    batch = rewrite.again(*ports) if known else rewrite.first(*ports)
+                    channel.transact(batch, "bring port 53 to the name server")
             except OSError:
                 udp, tcp = _sockets(dns.PORT)
         return udp, tcp
+
+    def _ended(self, container_id: str) -> None:
+        self._leave_post(container_id)
+        self._table.forget(container_id)
 
     def _leave_post(self, container_id: str) -> None:
         post = self._posts.pop(container_id, None)
