@@ -105,7 +105,8 @@ def _field(status: str, name: str) -> str:
 
 def throughput(server: Container, client: Container, address: str, seconds: float = 2.0) -> float:
     """Bytes per second over one TCP connection between two namespaces."""
-    _sink(server)
+    if not server.servers:
+        _sink(server)
 
     def push() -> float:
         chunk = b"\0" * (1 << 20)
@@ -177,13 +178,15 @@ def by_hand(lab: Lab) -> tuple[Container, Container]:
 
 
 def comparing(lab: Lab) -> None:
-    """One TCP connection: on a bridge made by hand, then on ours, in turns."""
+    """One TCP connection: on a bridge made by hand, then on ours, in turns; the best of each."""
     for switch in ("1", "0"):
         sysctl.write("bridge/bridge-nf-call-iptables", switch)
-        hand = in_child(functools.partial(_by_hand, switch))
         network = lab.network(f"172.2{switch}.0.0/16")
         one, two = lab.join(network), lab.join(network)
-        ours = [throughput(one.container, two.container, one.ip) for _ in range(3)]
+        hand, ours = [], []
+        for _ in range(5):
+            hand.append(in_child(functools.partial(_by_hand, switch)))
+            ours.append(throughput(one.container, two.container, one.ip, 1.0))
         best, other = max(ours) / 1e9, max(hand) / 1e9
         sys.stdout.write(
             f"TCP on one bridge (bridge-nf-call-iptables={switch}): ours {best:.2f} GB/s,"
@@ -191,14 +194,14 @@ def comparing(lab: Lab) -> None:
         )
 
 
-def _by_hand(switch: str) -> list[float]:
+def _by_hand(switch: str) -> float:
     become_host()
     sysctl.write("bridge/bridge-nf-call-iptables", switch)
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
         one, two = by_hand(lab)
         try:
-            return [throughput(one, two, "10.9.0.2") for _ in range(3)]
+            return throughput(one, two, "10.9.0.2", 1.0)
         finally:
             lab.close()
 

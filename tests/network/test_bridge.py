@@ -11,7 +11,7 @@ import pytest
 
 from tests.network.conftest import Lab, answer, call, eventually, reaches
 from workbench.errors import Conflict, ContainerNotFound, InvalidInput
-from workbench.network import sysctl
+from workbench.network import links, sysctl
 from workbench.network.bridge import BridgeDriver, bridge_name, check_options, host_link
 from workbench.network.driver import (
     BRIDGE_NAME,
@@ -21,6 +21,7 @@ from workbench.network.driver import (
     Network,
     Publication,
 )
+from workbench.network.netlink import ROUTE, Channel
 
 pytestmark = pytest.mark.network
 
@@ -190,6 +191,8 @@ def test_ipv6_within_a_network_and_to_a_published_port(lab: Lab) -> None:
     assert reaches("fd00:18::1", 8080)
     assert client.reaches("fd00:18::1", 8080)
     assert server.reaches("fd00:18::1", 8080)
+    with pytest.raises(ConnectionRefusedError):
+        call("::1", 8080)
     other = lab.join(lab.network("fd00:19::/64", ipv6=True))
     assert not other.reaches(str(server.endpoint.ipv6), 80)
 
@@ -310,6 +313,25 @@ def test_publishing_mends_a_table_that_is_gone(lab: Lab) -> None:
     assert reaches("127.0.0.1", 8080)
     assert reaches("127.0.0.1", 8081)
     assert not container.run(lambda: reaches(first.ip, 80))
+
+
+def test_a_bridge_that_goes_while_somebody_joins_is_made_again(lab: Lab) -> None:
+    network = lab.network("172.18.0.0/16", create=False)
+    containers = [lab.container() for _ in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        resting = [pool.submit(lab.driver.rest, network) for _ in range(40)]
+        jobs = [
+            pool.submit(lab.driver.attach, network, lab.endpoint(network), container.pid)
+            for container in containers
+        ]
+        for job in (*resting, *jobs):
+            job.result()
+    containers[1].serve(80)
+    assert containers[0].run(lambda: reaches("172.18.0.1", 80)) is False
+    with Channel(ROUTE) as channel:
+        found = [links.read_link(body) for _, body in channel.dump(links.all_links())]
+    bridge = next(link for link in found if link.alias == network.id)
+    assert len([link for link in found if link.master == bridge.index]) == len(containers)
 
 
 def test_other_tables_are_not_touched(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from workbench.network.driver import (
 from workbench.network.firewall import Firewall
 from workbench.network.gate import Gate, namespace_of
 from workbench.network.links import Link
+from workbench.network.lock import locked
 from workbench.network.netlink import ROUTE, Channel, NetlinkError
 
 DEFAULT_NAME: Final = "wb0"
@@ -56,6 +58,7 @@ class BridgeDriver:
         self._gate = gate
         self._firewall = firewall or Firewall(root / "run")
         self._facts = facts
+        self._lock = root / "run" / "bridges.lock"
 
     def create(self, network: Network) -> tuple[str, ...]:
         """Make bridge, addresses and firewall. Raises Conflict where the bridge is another's.
@@ -87,14 +90,9 @@ class BridgeDriver:
         """
         name = host_link(endpoint)
         mac = endpoint.mac or mac_address(endpoint.ipv4, endpoint.id)
-        notices: tuple[str, ...] = ()
         with namespace_of(pid) as namespace, Channel(ROUTE) as channel:
-            bridge = find_link(channel, bridge_name(network))
-            if bridge is None or bridge.alias != network.id:
-                notices = self.create(network)
-                bridge = find_link(channel, bridge_name(network))
-                assert bridge is not None
-            _connect(channel, network, endpoint, bridge, mac, namespace)
+            with locked(self._lock, fcntl.LOCK_SH):
+                notices = self._connect(channel, network, endpoint, mac, namespace)
             try:
                 with self._gate.route_channel(namespace) as inside:
                     configure(inside, network, endpoint, mac)
@@ -144,12 +142,13 @@ class BridgeDriver:
 
         For networks that are always there, so that nothing of ours is left when nothing runs.
         """
-        with Channel(ROUTE) as channel:
-            found = [links.read_link(body) for _, body in channel.dump(links.all_links())]
+        with locked(self._lock, fcntl.LOCK_EX):
+            with Channel(ROUTE) as channel:
+                found = [links.read_link(body) for _, body in channel.dump(links.all_links())]
             bridge = next((link for link in found if link.alias == network.id), None)
             if bridge is None or any(link.master == bridge.index for link in found):
                 return False
-        self.delete(network)
+            self.delete(network)
         return True
 
     def close(self) -> None:
@@ -163,6 +162,23 @@ class BridgeDriver:
     def publish(self, network: Network, endpoint: Endpoint) -> None:
         """Publish the ports of an endpoint that is attached. Raises Conflict."""
         self._write(network, nat.port_elements(network, endpoint))
+
+    def _connect(
+        self, channel: Channel, network: Network, endpoint: Endpoint, mac: str, namespace: int
+    ) -> tuple[str, ...]:
+        """A veth pair, on a bridge that is made where it is missing; answers with notices.
+
+        A bridge may be laid to rest by somebody else at any moment: then it is made again.
+        """
+        notices: tuple[str, ...] = ()
+        for last in (False, True):
+            bridge = find_link(channel, bridge_name(network))
+            if bridge is None or bridge.alias != network.id:
+                notices = self.create(network)
+                bridge = find_link(channel, bridge_name(network))
+            if bridge and _connect(channel, network, endpoint, bridge, mac, namespace, last):
+                break
+        return notices
 
     def _publish(self, network: Network, endpoint: Endpoint, pid: int) -> None:
         """By the firewall, or by a relay where there can be none."""
@@ -296,9 +312,18 @@ def _uplink_mtu(channel: Channel) -> int:
 
 
 def _connect(
-    channel: Channel, network: Network, endpoint: Endpoint, bridge: Link, mac: str, namespace: int
-) -> None:
-    """The veth pair between bridge and namespace; one of an earlier life gives way."""
+    channel: Channel,
+    network: Network,
+    endpoint: Endpoint,
+    bridge: Link,
+    mac: str,
+    namespace: int,
+    last: bool,
+) -> bool:
+    """The veth pair between bridge and namespace; one of an earlier life gives way.
+
+    False where the bridge is gone, unless this is the ``last`` try.
+    """
     name = host_link(endpoint)
     isolated = not flag(network, ENABLE_ICC, default=True)
     requests = [
@@ -321,9 +346,12 @@ def _connect(
     essential = [number for index, number in failed.items() if index in (0, 3)]
     if essential:
         channel.attempt([links.delete_named(name)])
+        if not last and essential[0] in (errno.EINVAL, errno.ENODEV):
+            return False
         if essential[0] == errno.EXFULL:
             raise Conflict(f"the bridge of {network.name} is full: it has 1023 containers")
         raise refused(essential[0], f"connect the container to {network.name}")
+    return True
 
 
 def configure(inside: Channel, network: Network, endpoint: Endpoint, mac: str) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 
 from workbench.errors import Conflict, Unsupported
 from workbench.network import nat, nft
+from workbench.network.lock import locked
 from workbench.network.nat import Elements
 from workbench.network.netlink import NETFILTER, Channel, NetlinkError
 
@@ -31,7 +32,6 @@ class Firewall:
     def __init__(self, run: Path, name: str = DEFAULT_TABLE) -> None:
         self.name = name
         self._lock = run / "firewall.lock"
-        self._run = run
         self._thread_lock = threading.Lock()
         self._channel: Channel | None = None
 
@@ -115,24 +115,10 @@ class Firewall:
     @contextlib.contextmanager
     def _session(self, how: int) -> Iterator[Channel]:
         """The one socket, kept open: closing it after a removal waits for a grace period."""
-        with self._thread_lock, self._locked(how):
+        with self._thread_lock, locked(self._lock, how):
             if self._channel is None:
                 self._channel = _channel()
             yield self._channel
-
-    @contextlib.contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        try:
-            descriptor = os.open(self._lock, flags, 0o600)
-        except FileNotFoundError:
-            self._run.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._lock, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, how)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def _channel() -> Channel:

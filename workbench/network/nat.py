@@ -119,7 +119,18 @@ def _forward_rules() -> Iterator[Rule]:
 
 
 def _publish_rules() -> Iterator[Rule]:
-    """Load protocol, (address,) and port as one key, and go where the map says."""
+    """Load protocol, (address,) and port as one key, and go where the map says.
+
+    The kernel cannot lead ``::1`` elsewhere: who asks there is refused at once and tries 127.0.0.1.
+    """
+    yield _rule(
+        "publish",
+        "not on the IPv6 loopback",
+        *_version(_IPV6),
+        nft.payload("network", 24, 16),
+        nft.compare(bytes(15) + b"\1"),
+        nft.verdict(nft.RETURN),
+    )
     for family, version, size, offset in (("4", _IPV4, 4, 16), ("6", _IPV6, 16, 24)):
         words = size // 4
         protocol = (*_version(version), nft.meta("l4proto"))

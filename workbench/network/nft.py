@@ -17,6 +17,7 @@ from workbench.network.messages import attribute, be32, nest, text
 INET: Final = 1
 ACCEPT, DROP = 1, 0
 JUMP: Final = -3
+RETURN: Final = -5
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
 _NEWSET, _NEWELEMENT, _GETELEMENT, _DELELEMENT = 9, 12, 13, 14
 _GETTABLE, _GETRULE, _GETCHAIN = 1, 7, 4
@@ -135,7 +136,7 @@ def immediate(value: bytes, register: int = 0) -> bytes:
 
 
 def verdict(code: int, chain: str = "") -> bytes:
-    """ACCEPT, DROP, or JUMP to a chain."""
+    """ACCEPT, DROP, RETURN, or JUMP to a chain."""
     body = be32(1, code) + (text(2, chain) if chain else b"")
     return _expression("immediate", be32(1, _VERDICT_REGISTER), nest(2, nest(2, body)))
 
