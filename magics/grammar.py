@@ -6,6 +6,7 @@ Execution, help (``%name?``, ``--help``) and completion all read the same parser
 from __future__ import annotations
 
 import argparse
+import difflib
 import keyword
 import re
 import shlex
@@ -15,7 +16,7 @@ from typing import Any, Literal, NoReturn
 from workbench.errors import InvalidInput
 
 # What can stand at a place of the command line, for completion.
-Thing = Literal["image", "container", "network", "volume", "directory", "base", ""]
+Thing = Literal["image", "container", "network", "volume", "path", "base", ""]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 # In this order: single quotes and escapes shield, doubled braces are a Go template's.
@@ -70,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         shown = self.add_argument_group("in a notebook")
         shown.add_argument("--help", action="store_true", help="show this text")
         shown.add_argument(
-            "-o", "--output", metavar="VAR", type=_variable, default="",
+            "-o", "--output", metavar="VAR", type=_variable, default=None,
             help="keep the result in a Python variable",
         )  # fmt: skip
         shown.add_argument("-q", "--quiet", action="store_true", help="show nothing")
@@ -81,16 +82,27 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, words: list[str]) -> argparse.Namespace | None:
         """The arguments; None when help was asked for. Raises InvalidInput."""
-        if "--help" in self._own(words):
+        if "--help" in self.own(words):
             return None
         return self.parse_args(words)
 
-    def _own(self, words: list[str]) -> Iterable[str]:
+    def own(self, words: list[str]) -> Iterable[str]:
         """The words before the command of a container, which has a ``--help`` of its own."""
         return words
 
+    def options(self) -> dict[str, argparse.Action]:
+        """Every flag by each of its names."""
+        return dict(self._option_string_actions)
+
+    def places(self) -> list[argparse.Action]:
+        """The arguments that are no flags, in their order."""
+        return list(self._get_positional_actions())
+
     def error(self, message: str) -> NoReturn:
-        raise InvalidInput(f"{self.prog}: {message}", hint=f"{self.format_usage().strip()}")
+        flags = re.findall(r"(?:unrecognized|ambiguous).*?(--?[\w-]+)", message)
+        near = difflib.get_close_matches(flags[0], self.options(), n=1) if flags else []
+        mend = f"did you mean {near[0]}? " if near else ""
+        raise InvalidInput(f"{self.prog}: {message}", hint=f"{mend}{self.prog} --help says more")
 
 
 def _variable(text: str) -> str:

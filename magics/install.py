@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magics.perform import Magic
 from magics.session import Session
 from magics.table import MAGICS, Entry
+
+if TYPE_CHECKING:
+    from magics.shown import Shown
 
 # Types with a picture, by where they live, so that naming them imports nothing.
 _SHOWN = (
@@ -81,15 +84,11 @@ def _completer(session: Session, entry: Entry) -> Any:
 
 
 def _register_formatters(shell: Any, session: Session, module: str, name: str) -> None:
-    def html(value: Any) -> str:
-        from magics.render import html_of
+    def html(value: Shown) -> str:
+        return value.html()
 
-        return html_of(value)
-
-    def text(value: Any, printer: Any, _cycle: bool) -> None:
-        from magics.render import text_of
-
-        printer.text(text_of(value))
+    def text(value: Shown, printer: Any, _cycle: bool) -> None:
+        printer.text(value.text())
 
     def once(value: Any) -> None:
         if not session.take_hushed(value):

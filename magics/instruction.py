@@ -11,7 +11,7 @@ _BUILDKIT: Final = re.compile(r"\s*# buildkit$")
 
 
 def short(created_by: str) -> str:
-    """``/bin/sh -c #(nop)  CMD ["sh"]`` gives ``CMD ["sh"]``; ``/bin/sh -c ls`` gives ``RUN ls``."""
+    """``/bin/sh -c #(nop)  CMD ["sh"]`` gives ``CMD ["sh"]``, ``/bin/sh -c ls`` ``RUN ls``."""
     text = _BUILDKIT.sub("", created_by).strip()
     bare = _NOP.sub("", text)
     if bare == text:

@@ -1,11 +1,11 @@
-"""What happens when a magic runs: words, arguments, one call, a value; errors drawn in one place."""
+"""What happens when a magic runs: words, arguments, one call, a value, and errors drawn."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from argparse import Namespace

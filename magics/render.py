@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 from magics import units
 from magics.css import page
@@ -36,29 +36,6 @@ _CLASSES = {
     "id": "wb-i",
     "text": "wb-x",
 }
-
-
-class Picture(Protocol):
-    """What a shown value can do."""
-
-    def html(self) -> str: ...
-    def text(self) -> str: ...
-
-
-def html_of(value: Any) -> str:
-    """The picture of a value as HTML."""
-    if isinstance(value, Table):
-        return table_html(value, now=datetime.now(UTC))
-    shown: Picture = value
-    return shown.html()
-
-
-def text_of(value: Any) -> str:
-    """The picture of a value as plain text."""
-    if isinstance(value, Table):
-        return table_text(value, now=datetime.now(UTC))
-    shown: Picture = value
-    return shown.text()
 
 
 def state(word: str) -> str:

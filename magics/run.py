@@ -85,7 +85,8 @@ class Run:
 
     def _ports(self) -> str:
         return "".join(
-            f" · {port.host_ip or '0.0.0.0'}:{port.host_port} → {port.container_port}/{port.protocol}"
+            f" · {port.host_ip or '0.0.0.0'}:{port.host_port}"
+            f" → {port.container_port}/{port.protocol}"
             for port in self.container.ports
         )
 

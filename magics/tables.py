@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ class Table(Generic[Row]):
     def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
     def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
         return self.rows[index]
+
+    def html(self) -> str:
+        from magics.render import table_html
+
+        return table_html(self, now=datetime.now(UTC))
+
+    def text(self) -> str:
+        from magics.render import table_text
+
+        return table_text(self, now=datetime.now(UTC))
 
     @property
     def dict(self) -> list[dict[str, Any]]:

@@ -53,9 +53,7 @@ _FOLLOW: Final = {
 SANS: Final = (
     "var(--jp-content-font-family, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif)"
 )
-MONO: Final = (
-    "var(--jp-code-font-family, ui-monospace, SFMono-Regular, Menlo, Consolas, monospace)"
-)
+MONO: Final = "var(--jp-code-font-family, ui-monospace, SFMono-Regular, Menlo, Consolas, monospace)"
 
 _DARK_PLACES: Final = "[data-jp-theme-light=false] .wb,.vscode-dark .wb,.wb.wb-dark"
 

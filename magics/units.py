@@ -27,7 +27,9 @@ def size(count: float) -> str:
 
 def _significant(value: float) -> str:
     """Three digits, without zeros after the point that say nothing."""
-    text = f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    text = (
+        f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    )
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -27,7 +27,7 @@ class Picture:
     @property
     def svg(self) -> str:
         """The drawing as a file of its own: fixed colours, nothing from outside."""
-        head, rest = self.body.split(">", 1)
+        head, rest = self.body.replace(' width="100%"', "", 1).split(">", 1)
         rest = f"<style>{alone(LIGHT)}</style>{rest}"
         return f'{head} xmlns="http://www.w3.org/2000/svg" width="900">{rest}'
 

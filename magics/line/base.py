@@ -33,8 +33,10 @@ def _run(call: Call) -> Table[ImageInfo]:
     title = f"Base image {tag or kind}"
     with watching(call.session, title, quiet=call.quiet) as view:
         info = call.engine.images.base(kind, tag=tag, report=view)
-        view.remove()
-    return table((info,))
+        result = table((info,))
+        if view.settle(result):
+            call.session.hush(result)
+    return result
 
 
 COMMAND = Command(parser=_parser, run=_run)

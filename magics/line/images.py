@@ -21,9 +21,7 @@ COLUMNS: tuple[Column[ImageInfo], ...] = (
     Column(key="id", title="ID", kind="id", value=lambda info: info.id),
     Column(key="created", title="Created", kind="time", value=lambda info: info.created),
     Column(key="size", title="Size", kind="bytes", value=lambda info: info.size),
-    Column(
-        key="compressed", title="Compressed", kind="bytes", value=lambda info: info.compressed
-    ),
+    Column(key="compressed", title="Compressed", kind="bytes", value=lambda info: info.compressed),
     Column(key="layers", title="Layers", kind="count", value=lambda info: len(info.image.layers)),
     Column(key="containers", title="Containers", kind="count", value=lambda info: info.containers),
 )

@@ -12,9 +12,7 @@ def _parser() -> Parser:
     parser = Parser("rm", "Remove containers that have ended.")
     parser.add("-f", "--force", action="store_true", help="those that run too: kill them first")
     parser.add("-v", "--volumes", action="store_true", help="their nameless volumes too")
-    parser.add(
-        "containers", nargs="+", metavar="CONTAINER", thing="container", help="name or id"
-    )
+    parser.add("containers", nargs="+", metavar="CONTAINER", thing="container", help="name or id")
     return parser
 
 

@@ -7,8 +7,7 @@ from typing import Final
 
 from magics.perform import Call, Command
 from magics.run import Run, run
-from magics.run_grammar import RunParser
-from magics.run_options import options_of
+from magics.run_grammar import RunParser, options_of
 from workbench import RunOptions
 from workbench.errors import InvalidInput
 
@@ -18,7 +17,7 @@ _SCRIPT_FLAGS: Final = {"perl": "-e", "node": "-e", "ruby": "-e"}
 
 
 def _run(call: Call) -> Run:
-    options = options_of(call.arguments)
+    options = options_of(call)
     if call.cell is not None:
         options = script(options, call.cell, call.arguments.shell)
     return run(call, options)
@@ -38,9 +37,7 @@ def script(options: RunOptions, body: str, shell: str) -> RunOptions:
     flag = next((flag for known, flag in _SCRIPT_FLAGS.items() if name.startswith(known)), "-c")
     given = tuple(options.command or ())
     zero = (name,) if given and name.endswith("sh") else ()
-    return dataclasses.replace(
-        options, entrypoint=(shell,), command=(flag, body, *zero, *given)
-    )
+    return dataclasses.replace(options, entrypoint=(shell,), command=(flag, body, *zero, *given))
 
 
 COMMAND = Command(parser=RunParser, run=_run)

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def _parser() -> Parser:
     parser = Parser("stop", "Ask containers to end; kill those that do not in time.")
     parser.add("-t", "--time", type=int, default=None, metavar="S", help="seconds to wait")
-    parser.add(
-        "containers", nargs="+", metavar="CONTAINER", thing="container", help="name or id"
-    )
+    parser.add("containers", nargs="+", metavar="CONTAINER", thing="container", help="name or id")
     return parser
 
 
