@@ -24,7 +24,7 @@ _TABLE: Final = (
     ".wb .wb-t th:last-child,.wb .wb-t td:last-child{padding-right:0}"
     ".wb .wb-t .wb-n{text-align:right;font-variant-numeric:tabular-nums}"
     f".wb .wb-t .wb-c{{font-family:{MONO};white-space:pre-wrap;overflow-wrap:anywhere;"
-    "min-width:18ch;max-width:72ch}"
+    "min-width:26ch;max-width:72ch}"
     f".wb .wb-t .wb-i{{font-family:{MONO};color:var(--wb-muted)}}"
     ".wb .wb-t .wb-x{white-space:normal;overflow-wrap:anywhere;min-width:14ch;max-width:60ch}"
 )

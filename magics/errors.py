@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from workbench.errors import Interrupted, WorkbenchError
 
-_RED, _BOLD, _DIM, _PLAIN = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+# Weight alone: no colour reads well on both a light and a dark error background.
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 _STOPPED = "stopped, and nothing is left behind"
 
 
@@ -48,7 +49,7 @@ def _interrupted() -> KeyboardInterrupt:
 def _draw(error: BaseException, lines: list[str]) -> None:
     name = type(error).__name__
     first, *rest = lines
-    drawing = [f"{_RED}{_BOLD}{name}{_PLAIN}: {first}", *rest]
+    drawing = [f"{_BOLD}{name}{_PLAIN}: {first}", *rest]
     error._render_traceback_ = lambda: drawing  # type: ignore[attr-defined]
 
 
@@ -60,7 +61,7 @@ def paragraphs(error: WorkbenchError) -> Iterator[str]:
         yield excerpt.rstrip("\n")
     tail = getattr(error, "tail", "")
     if tail:
-        yield f"{_DIM}last output of the step:{_PLAIN}"
+        yield "last output of the step:"
         yield "\n".join(f"  │ {line}" for line in tail.rstrip("\n").splitlines())
     if error.hint:
         yield f"{_BOLD}Hint:{_PLAIN} {error.hint}"

@@ -115,9 +115,9 @@ def _tip(kind: str, value: Any) -> str:
 
 
 def shown_text(kind: str, value: Any, now: datetime) -> str:
-    """One cell as text: bytes with units, ids short, ages of times, ``—`` for nothing."""
+    """One cell as text: bytes with units, ids short, ages of times, ``—`` where no number is."""
     if value is None or value == "":
-        return "—"
+        return "—" if kind in _RIGHT else ""
     if kind == "bytes":
         return units.size(value)
     if kind == "seconds":

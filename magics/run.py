@@ -63,9 +63,8 @@ class Run:
         )
         return page(
             f'<p class="wb-head">{escape(self._title())} {state(self._state())}</p>'
-            f'<p class="wb-note" style="margin-top:0"><span class="wb-mono">'
-            f"{escape(self.container.image)}{escape(self._ports())}</span> · "
-            f"{escape(self.container.short_id)}{self._took()}</p>"
+            f'<p class="wb-note wb-mono" style="margin-top:0">{escape(self.container.image)}'
+            f"{escape(self._ports())} · {escape(self.container.short_id)}{self._took()}</p>"
             f'<p class="wb-note">{follow}</p>'
         )
 

@@ -44,7 +44,8 @@ def draw(name: str, steps: Sequence[Step]) -> Picture:
         f'<title id="{mark}t">Layers of {escape(name)}, {units.size(total)} in all</title>',
         f'<desc id="{mark}d">{escape(_words(steps))}</desc>',
         _pattern(mark),
-        *(_tick(value, limit, height, last=value == ticks[-1]) for value in ticks),
+        _heads(),
+        *(_tick(value, limit, height) for value in ticks),
         *_rows(steps, limit, mark),
         _legend(steps, mark, height),
         "</svg>",
@@ -53,9 +54,12 @@ def draw(name: str, steps: Sequence[Step]) -> Picture:
 
 
 def _pattern(mark: str) -> str:
-    """Diagonal lines for layers that other images have too."""
+    """Diagonal lines for layers that other images have too, and the fading of long labels."""
+    stop = '<stop offset="{}" style="stop-color:var(--wb-paper);stop-opacity:{}"/>'
     return (
-        f'<defs><pattern id="{mark}p" width="6" height="6" patternUnits="userSpaceOnUse" '
+        f'<defs><linearGradient id="{mark}f">{stop.format(0, 0)}{stop.format(1, 1)}'
+        "</linearGradient>"
+        f'<pattern id="{mark}p" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)"><rect width="6" height="6" style="fill:var(--wb-shared)"/>'
         '<path d="M0 0V6" style="stroke:var(--wb-hatch);stroke-width:3"/></pattern></defs>'
     )
@@ -76,17 +80,23 @@ def _at(value: float, limit: float) -> float:
     return _LABEL + _PLOT * value / limit
 
 
-def _tick(value: float, limit: float, height: int, *, last: bool) -> str:
-    """A vertical line with its number; the first and last keep clear of the edges."""
+def _heads() -> str:
+    style = f"fill:var(--wb-muted);font-size:{SMALL}px"
+    return text("0", 14, "Layer, base first", style=style) + text(
+        "100%", 14, "Size", style=style, anchor="end"
+    )
+
+
+def _tick(value: float, limit: float, height: int) -> str:
+    """A vertical line with its number; the first keeps clear of the labels."""
     x = f"{_at(value, limit):.3f}%"
     bottom = height - 30 if height > _TOP + 40 else height
-    del last
     return (
         f'<line x1="{x}" x2="{x}" y1="{_TOP - 4}" y2="{bottom}" '
         'style="stroke:var(--wb-line);stroke-width:1"/>'
         + text(
             x, 14, units.size(value),
-            style=f"fill:var(--wb-muted);font-size:{SMALL - 1}px",
+            style=f"fill:var(--wb-muted);font-size:{SMALL}px",
             anchor="start" if value == 0 else "middle",
         )
     )  # fmt: skip
@@ -109,7 +119,8 @@ def _row(step: Step, below: int, limit: float, top: int, mark: str) -> str:
     label = (
         f'<svg x="0" y="{top}" width="{_LABEL - 2}%" height="{_ROW}">'
         + text("0", _ROW / 2 + 4, step.label, style=f"fill:var(--wb-ink);font:{SMALL}px {MONO}")
-        + "</svg>"
+        + f'<rect x="100%" width="24" height="{_ROW}" transform="translate(-24)" '
+        f'fill="url(#{mark}f)"/></svg>'
     )
     bar = (
         f'<rect x="{left:.3f}%" y="{top + (_ROW - _BAR) / 2:g}" width="{width:.3f}%" '

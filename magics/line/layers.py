@@ -105,7 +105,7 @@ class Layers:
 
     def html(self) -> str:
         body = table_body(self.table, now=datetime.now(UTC))
-        return page(f'{body}<div style="margin-top:24px">{self.chart.body}</div>')
+        return page(f'{body}<div style="margin-top:20px">{self.chart.body}</div>')
 
     def text(self) -> str:
         table = table_text(self.table, now=datetime.now(UTC))
