@@ -25,6 +25,8 @@ _TABLE: Final = (
     ".wb .wb-t .wb-n{text-align:right;font-variant-numeric:tabular-nums}"
     f".wb .wb-t .wb-c{{font-family:{MONO};white-space:pre-wrap;overflow-wrap:anywhere;"
     "min-width:26ch;max-width:72ch}"
+    f"@media (max-width:600px){{.wb .wb-t th,.wb .wb-t td{{padding-right:{SPACE}px}}"
+    ".wb .wb-t .wb-c{min-width:18ch}}"
     f".wb .wb-t .wb-i{{font-family:{MONO};color:var(--wb-muted)}}"
     ".wb .wb-t .wb-x{white-space:normal;overflow-wrap:anywhere;min-width:14ch;max-width:60ch}"
 )

@@ -35,6 +35,7 @@ def install(shell: Any) -> None:
             shell.set_hook("complete_command", _completer(session, entry), str_key=prefix)
     for module, name in _SHOWN:
         _register_formatters(shell, session, module, name)
+    shell.events.register("pre_run_cell", session.cell_begins)
     atexit.register(session.close)
 
 
@@ -44,6 +45,7 @@ def uninstall(shell: Any) -> None:
     if session is None:
         return
     atexit.unregister(session.close)
+    shell.events.unregister("pre_run_cell", session.cell_begins)
     session.close()
     registry = shell.magics_manager.magics
     for entry in MAGICS:

@@ -64,7 +64,8 @@ class LiveView:
         bundle = {"text/plain": text(self.progress), "text/html": html(self.progress)}
         self._drawn = time.monotonic()
         if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
+            show: Any = display
+            self._handle = show(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,16 +90,11 @@ def _perform(session: Session, command: Command, line: str, cell: str | None) ->
     parser = command.parser()
     arguments = parser.parse(words)
     if arguments is None:
-        return _show_help(parser)
+        sys.stdout.write(parser.format_help())
+        return None
     value = command.run(Call(session=session, arguments=arguments, cell=cell))
     if arguments.output:
         session.shell.user_ns[arguments.output] = value
     if arguments.quiet:
         session.hush(value)
     return None if silenced else value
-
-
-def _show_help(parser: Parser) -> None:
-    import sys
-
-    sys.stdout.write(parser.format_help())

@@ -17,6 +17,7 @@ class Session:
         self.closed = False
         self._engine: Engine | None = None
         self._hushed: object = None
+        self._ends_in_magic = False
 
     @property
     def engine(self) -> Engine:
@@ -39,9 +40,20 @@ class Session:
         """Whether outputs can be updated in place: true of a kernel, false of a terminal."""
         return hasattr(self.shell, "kernel")
 
+    def cell_begins(self, info: Any) -> None:
+        """IPython's ``pre_run_cell``: note whether a magic's value can be the cell's result."""
+        lines = (info.raw_cell or "").strip().splitlines()
+        self._hushed = None
+        self._ends_in_magic = bool(lines) and (
+            lines[0].startswith("%%") or lines[-1].startswith("%")
+        )
+
     def hush(self, value: object) -> None:
-        """The cell has shown ``value`` in another way already: do not show it as its result."""
-        self._hushed = value
+        """The cell has shown ``value`` in another way already: do not show it as its result.
+
+        Where the cell names the value again (``x = %ps -q``, then ``x``) it is shown.
+        """
+        self._hushed = value if self._ends_in_magic else None
 
     def take_hushed(self, value: object) -> bool:
         """Whether ``value`` was hushed; it is so for one display only."""

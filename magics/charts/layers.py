@@ -40,7 +40,7 @@ def draw(name: str, steps: Sequence[Step]) -> Picture:
     height = _TOP + _ROW * len(steps) + (30 if any(step.shared for step in steps) else 6)
     parts = [
         f'<svg class="wb-svg" role="img" aria-labelledby="{mark}t {mark}d" width="100%" '
-        f'height="{height}" style="display:block;max-width:1100px;overflow:visible">',
+        f'height="{height}" style="display:block;max-width:900px;overflow:visible">',
         f'<title id="{mark}t">Layers of {escape(name)}, {units.size(total)} in all</title>',
         f'<desc id="{mark}d">{escape(_words(steps))}</desc>',
         _pattern(mark),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from magics.grammar import Parser
 from magics.perform import Call, Command
 from magics.streams import CellStreams
-from workbench.events import Output
+from workbench.events import Output, Stream
 
 
 def _parser() -> Parser:
@@ -32,7 +32,7 @@ def _run(call: Call) -> str | None:
             if given.output:
                 kept.append(stamp + line.data)
             if not call.quiet:
-                stream = "stderr" if line.stream == "stderr" else "stdout"
+                stream: Stream = "stderr" if line.stream == "stderr" else "stdout"
                 streams(Output(stream=stream, data=stamp + line.data))
     finally:
         streams.close()

@@ -3,8 +3,5 @@ import platform
 
 from postcard import card
 
-print(
-    card(
-        f"Hello from {platform.node()}!\nPython {platform.python_version()}, process {os.getpid()}"
-    )
-)
+name = platform.node()
+print(card(f"Hello from {name}!\nHere I am process {os.getpid()}."))

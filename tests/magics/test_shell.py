@@ -26,14 +26,17 @@ def test_o_keeps_and_a_semicolon_silences(shell: InteractiveShell, engine: FakeE
     assert isinstance(shell.user_ns["kept"], Table)
 
 
-def test_q_returns_the_value_and_shows_nothing(
+def test_q_returns_the_value_and_shows_nothing_unless_it_is_named_again(
     shell: InteractiveShell, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = run(shell, "%images -q")
-    assert isinstance(result.result, Table) or result.result is None
+    assert isinstance(shell.run_line_magic("images", "-q"), Table)
+    run(shell, "%images -q")
     assert "toolbox" not in capsys.readouterr().out
-    run(shell, "x = %images\nx")
+    run(shell, "x = %images -q\nx")
     assert "toolbox" in capsys.readouterr().out
+    run(shell, "y = %run_container --rm toolbox true")
+    run(shell, "y")
+    assert "exited (0)" in capsys.readouterr().out
 
 
 def test_variables_of_python_stand_in_lines(shell: InteractiveShell, engine: FakeEngine) -> None:

@@ -100,7 +100,7 @@ def _errors(page: Any) -> int:
 def _colour(page: Any) -> list[int]:
     """Red, green and blue of the text of the first table."""
     found = page.evaluate("getComputedStyle(document.querySelector('.wb table')).color")
-    return [int(part) for part in found.removeprefix("rgb(").rstrip(")").split(",")[:3]]
+    return [round(float(part.strip(" )"))) for part in found.partition("(")[2].split(",")[:3]]
 
 
 def _picture(page: Any, name: str, *, width: int = 1280) -> None:
