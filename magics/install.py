@@ -33,6 +33,7 @@ def install(shell: Any) -> None:
         shell.register_magic_function(Magic(session, entry), entry.kind, entry.name)
         for prefix in _prefixes(entry):
             shell.set_hook("complete_command", _completer(session, entry), str_key=prefix)
+    _keep_aliases(shell, session)
     for module, name in _SHOWN:
         _register_formatters(shell, session, module, name)
     shell.events.register("pre_run_cell", session.cell_begins)
@@ -54,6 +55,7 @@ def uninstall(shell: Any) -> None:
                 del registry[kind][entry.name]
     for name, former in session.replaced.items():
         shell.register_magic_function(former, "line", name)
+    shell.alias_manager.default_aliases = session.aliases
     for module, name in _SHOWN:
         _forget_formatters(shell, module, name)
 
@@ -69,6 +71,14 @@ def _keep_history_magic(shell: Any, session: Session, entry: Entry) -> None:
     former = shell.find_line_magic(entry.name)
     if former is not None and not isinstance(former, Magic):
         session.replaced[entry.name] = former
+
+
+def _keep_aliases(shell: Any, session: Session) -> None:
+    """IPython sets up its aliases (``%rm``) anew when it resets; ours must not be in their way."""
+    manager = shell.alias_manager
+    names = {entry.name for entry in MAGICS}
+    session.aliases = manager.default_aliases
+    manager.default_aliases = [alias for alias in session.aliases if alias[0] not in names]
 
 
 def _prefixes(entry: Entry) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from magics.progress import Progress
 from magics.progress_view import html, lines, text
 from magics.shown import Shown
+from magics.streams import CellStreams
+from workbench.events import Output, StepOutput
 
 if TYPE_CHECKING:
     from magics.session import Session
@@ -75,15 +77,20 @@ class LineView:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+        self._output = CellStreams()
 
     def __call__(self, event: Event) -> None:
         self.progress.take(event)
+        if isinstance(event, StepOutput):
+            self._output(Output(stream="stdout", data=event.data))
+            return
         for line in lines(self.progress, event):
             sys.stdout.write(line)
         sys.stdout.flush()
 
     def finish(self) -> None:
         """The lines stand there already."""
+        self._output.close()
 
     def settle(self, _value: Shown) -> bool:
         """The result is shown below the lines."""

@@ -9,7 +9,7 @@ from magics import units
 from magics.css import BUILD, page
 from magics.progress import Progress, Step
 from magics.render import aligned, state
-from workbench.events import Event, LayerProgress, Notice, StepFinished, StepOutput, StepStarted
+from workbench.events import Event, LayerProgress, Notice, StepFinished, StepStarted
 
 _HEAD = (
     '<thead><tr><th scope="col" class="wb-n">#</th><th scope="col">Instruction</th>'
@@ -125,11 +125,9 @@ def _cut(words: str, width: int = 60) -> str:
 
 
 def lines(progress: Progress, event: Event) -> Iterator[str]:
-    """What a terminal is told of one event, as Docker's classic builder would."""
+    """What a terminal is told of one event, as Docker's classic builder does; not the output."""
     if isinstance(event, StepStarted):
         yield f"Step {event.index}/{event.total} : {event.text}\n"
-    elif isinstance(event, StepOutput):
-        yield event.data.decode("utf-8", "replace")
     elif isinstance(event, StepFinished):
         size = f", {units.size(event.size)}" if event.size else ""
         words = "from cache" if event.cached else f"{units.duration(event.seconds)}{size}"

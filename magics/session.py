@@ -14,6 +14,7 @@ class Session:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.replaced: dict[str, Any] = {}
+        self.aliases: list[tuple[str, str]] = []
         self.closed = False
         self._engine: Engine | None = None
         self._hushed: object = None
