@@ -30,7 +30,9 @@ def html(progress: Progress) -> str:
             f'<div class="wb-scroll" role="region" tabindex="0" aria-label="{label}">'
             f'<table class="wb-t">{_HEAD}<tbody>{rows}</tbody></table></div>'
         )
-    parts += [_transfer(one) for one in progress.transfers.values() if progress.state == "running"]
+    if progress.state == "running" and progress.transfers:
+        words = "\n".join(map(_transfer_words, progress.transfers.values()))
+        parts.append(f'<pre class="wb-tail">{escape(words)}</pre>')
     parts += [f'<p class="wb-note">{escape(words)}</p>' for words in progress.notices[-5:]]
     return page("".join(parts), BUILD)
 
@@ -70,7 +72,8 @@ def _rows(step: Step) -> str:
     mark = {"running": "wb-run", "failed": "wb-bad", "stopped": "wb-bad"}.get(step.state, "")
     word = state(step.state)
     if step.state == "running":
-        word = '<span class="wb-blue wb-live"><span aria-hidden="true">●</span> running</span>'
+        sign = '<span class="wb-live" aria-hidden="true">●</span>'
+        word = f'<span class="wb-blue">{sign} running</span>'
     took = units.duration(step.seconds) if step.seconds or not open_ else ""
     reason = f' title="{escape(step.reason)}"' if step.reason else ""
     row = (
@@ -90,10 +93,6 @@ def _size(step: Step) -> str:
     if step.state not in ("done", "cached"):
         return ""
     return units.size(step.size) if step.size else "—"
-
-
-def _transfer(one: LayerProgress) -> str:
-    return f'<p class="wb-note wb-mono">{escape(_transfer_words(one))}</p>'
 
 
 def _transfer_words(one: LayerProgress) -> str:
