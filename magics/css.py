@@ -51,9 +51,8 @@ BUILD: Final = (
     f".wb .wb-track{{height:4px;border-radius:2px;background:var(--wb-line);max-width:320px;"
     f"margin:0 0 {SPACE}px;overflow:hidden}}"
     ".wb .wb-track i{display:block;height:100%;background:var(--wb-bar)}"
-    ".wb .wb-track.wb-stop i{background:var(--wb-red)}"
-    ".wb details summary{cursor:pointer;color:var(--wb-muted);font-size:12px}"
-    "@media (prefers-reduced-motion:no-preference){.wb .wb-live{display:inline-block;animation:wb-live 1.2s "
+    ".wb .wb-live{display:inline-block}"
+    "@media (prefers-reduced-motion:no-preference){.wb .wb-live{animation:wb-live 1.2s "
     "ease-in-out infinite alternate}@keyframes wb-live{from{opacity:1}to{opacity:.25}}}"
 )
 
