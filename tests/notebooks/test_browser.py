@@ -82,15 +82,21 @@ def _open(page: Any, lab: Lab) -> None:
 
 
 def _wait_until_done(page: Any) -> None:
-    """Every code cell has a number in its prompt, none a star."""
+    """No code cell has a star in its prompt any more, and each has a number.
+
+    After a failure JupyterLab takes the stars of the cells behind it away: they stay empty.
+    """
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
     page.wait_for_function(
         """() => {
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
                 .map(prompt => prompt.textContent.trim());
-            return prompts.length > 10 && prompts.every(text => /^\\[\\d+\\]:$/.test(text));
+            return prompts.some(text => /\\d/.test(text)) && !prompts.some(text => text.includes('*'));
         }""",
         timeout=240_000,
     )
+    texts = [text.strip() for text in prompts.all_inner_texts()]
+    assert len(texts) > 10 and all(any(map(str.isdigit, text)) for text in texts), texts
 
 
 def _errors(page: Any) -> int:
