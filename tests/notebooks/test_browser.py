@@ -91,7 +91,8 @@ def _wait_until_done(page: Any) -> None:
         """() => {
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
                 .map(prompt => prompt.textContent.trim());
-            return prompts.some(text => /\\d/.test(text)) && !prompts.some(text => text.includes('*'));
+            const waiting = prompts.some(text => text.includes('*'));
+            return !waiting && prompts.some(text => /\\d/.test(text));
         }""",
         timeout=240_000,
     )
