@@ -14,11 +14,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench.config import Config as Config
     from workbench.engine import Engine as Engine
+    from workbench.engine.flags import DETACH as DETACH
+    from workbench.engine.flags import FLAGS as FLAGS
+    from workbench.engine.flags import Flag as Flag
+    from workbench.engine.flags import run_options as run_options
     from workbench.engine.options import RunOptions as RunOptions
+    from workbench.engine.values import BuildResult as BuildResult
+    from workbench.engine.values import Capability as Capability
+    from workbench.engine.values import ContainerInfo as ContainerInfo
+    from workbench.engine.values import Diagnosis as Diagnosis
+    from workbench.engine.values import ImageInfo as ImageInfo
+    from workbench.engine.values import LayerInfo as LayerInfo
+    from workbench.engine.values import StepRecord as StepRecord
+    from workbench.oci.image import Image as Image
 
 _HOMES = {
     "Config": "workbench.config",
     "Engine": "workbench.engine",
+    "DETACH": "workbench.engine.flags",
+    "FLAGS": "workbench.engine.flags",
+    "Flag": "workbench.engine.flags",
+    "run_options": "workbench.engine.flags",
+    "BuildResult": "workbench.engine.values",
+    "Capability": "workbench.engine.values",
+    "ContainerInfo": "workbench.engine.values",
+    "Diagnosis": "workbench.engine.values",
+    "ImageInfo": "workbench.engine.values",
+    "LayerInfo": "workbench.engine.values",
+    "StepRecord": "workbench.engine.values",
+    "Image": "workbench.oci.image",
     "RunOptions": "workbench.engine.options",
 }
 __version__ = "0.1.0"
