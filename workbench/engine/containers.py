@@ -175,6 +175,10 @@ class Containers:
             )
         self._ending.remove(record, volumes=volumes)
 
+    def reap(self, name: str) -> None:
+        """Finish one that ended unattended: free what it held, and with ``--rm`` remove it."""
+        self._ending.reap(self._inventory.find(name))
+
     def prune(self) -> tuple[str, ...]:
         """Remove all that do not run; their ids."""
         removed = []

@@ -32,7 +32,7 @@ _UNITS: Final = {
     "h": 3600 * 10**9,
 }
 _PORT: Final = re.compile(
-    r"(?:(?P<ip>\[[0-9a-fA-F:.%]+\]|[0-9.]+):)?(?:(?P<host>\d*(?:-\d+)?):)?"
+    r"(?:(?P<ip>\[[0-9a-fA-F:.%]+\]|\d+(?:\.\d+){3}):)?(?:(?P<host>\d*(?:-\d+)?):)?"
     r"(?P<container>\d+(?:-\d+)?)(?:/(?P<protocol>\w+))?"
 )
 _PROPAGATION: Final = {"shared", "rshared", "slave", "rslave", "private", "rprivate"}

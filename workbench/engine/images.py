@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.config import Limits
+from workbench.engine.basing import make_base
 from workbench.engine.happenings import Happenings
 from workbench.engine.listing import image_info, layer_infos
 from workbench.engine.unpacking import Unpacking
@@ -190,6 +191,14 @@ class Images:
                 continue
             words += self.remove(str(image.id), force=True)
         return tuple(words)
+
+    def base(self, kind: str, *, tag: str | None = None, report: Report = silent) -> ImageInfo:
+        """Make a base image out of this machine: "toolbox", "python", "debian:bookworm-slim".
+
+        Raises InvalidInput, Unsupported with the command that installs what is missing.
+        """
+        image = make_base(kind, tag, content=self._content, images=self, report=report)
+        return self.get(str(image.id))
 
     # -- for containers and builds
 

@@ -253,3 +253,15 @@ class ContentStore:
     def references(self) -> dict[Reference, Descriptor]:
         """Every name and what it names."""
         return self._names.all()
+
+    def keep(self, descriptor: Descriptor) -> None:
+        """List a blob without a name, such as the image of a build without ``-t``."""
+        self._names.keep(descriptor)
+
+    def forget(self, descriptor: Descriptor) -> None:
+        """Take a blob out of the list with all its names; its bytes go with the next sweep."""
+        self._names.forget(descriptor)
+
+    def images(self) -> tuple[tuple[Descriptor, tuple[Reference, ...]], ...]:
+        """What is listed, named or not, each with its names."""
+        return self._names.entries()

@@ -12,6 +12,7 @@ from typing import Final
 
 from workbench.errors import Corrupt, ImageNotFound, InvalidInput
 from workbench.oci.descriptor import Descriptor
+from workbench.oci.digest import Digest
 from workbench.oci.manifest import Index
 from workbench.oci.reference import Reference
 from workbench.store.durable import replace_file
@@ -79,13 +80,50 @@ class Names:
             raise Corrupt(f"{self._path}: {error}") from error
 
     def set(self, reference: Reference | str, descriptor: Descriptor) -> None:
+        """Name it. What had the name before stays listed without one, as Docker keeps it."""
         name = full_reference(reference)
         entry = named(unnamed(descriptor), name)
 
         def change(entries: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
-            return (*(item for item in entries if reference_of(item) != name), entry)
+            others = tuple(
+                item
+                for item in entries
+                if reference_of(item) != name
+                and not (item.digest == entry.digest and reference_of(item) is None)
+            )
+            moved = [unnamed(item) for item in entries if reference_of(item) == name]
+            left = {item.digest for item in (*others, entry)}
+            return (*others, *(item for item in moved if item.digest not in left), entry)
 
         self._change(change)
+
+    def keep(self, descriptor: Descriptor) -> None:
+        """Let it be listed without a name, unless it is listed already."""
+
+        def change(entries: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+            if any(item.digest == descriptor.digest for item in entries):
+                return entries
+            return (*entries, unnamed(descriptor))
+
+        self._change(change)
+
+    def forget(self, descriptor: Descriptor) -> None:
+        """Take every entry of it away, named or not."""
+
+        def change(entries: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+            return tuple(item for item in entries if item.digest != descriptor.digest)
+
+        self._change(change)
+
+    def entries(self) -> tuple[tuple[Descriptor, tuple[Reference, ...]], ...]:
+        """What is listed, each once, with its names; none for what lost its last one."""
+        found: dict[Digest, tuple[Descriptor, list[Reference]]] = {}
+        for entry in self.index().manifests:
+            _, names = found.setdefault(entry.digest, (unnamed(entry), []))
+            reference = reference_of(entry)
+            if reference is not None:
+                names.append(reference)
+        return tuple((descriptor, tuple(names)) for descriptor, names in found.values())
 
     def remove(self, reference: Reference | str) -> Descriptor | None:
         name = full_reference(reference)

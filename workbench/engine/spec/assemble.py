@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from workbench.engine.options import RunOptions
@@ -38,8 +37,8 @@ def _linux(inputs: Inputs) -> Linux:
     unmasked = privileged or "systempaths=unconfined" in options.security.options
     return Linux(
         namespaces=_namespaces(inputs),
-        uid_mappings=_mappings(inputs, inputs.host.subuid, os.geteuid()),
-        gid_mappings=_mappings(inputs, inputs.host.subgid, os.getegid()),
+        uid_mappings=_mappings(inputs, inputs.host.subuid),
+        gid_mappings=_mappings(inputs, inputs.host.subgid),
         devices=devices(options),
         cgroups_path=f"{options.cgroup_parent or inputs.cgroup_parent}/{inputs.id}",
         resources=resources(inputs),
@@ -67,19 +66,9 @@ def _namespaces(inputs: Inputs) -> tuple[Namespace, ...]:
     )
 
 
-def _mappings(
-    inputs: Inputs, subordinate: tuple[IDMapping, ...], own: int
-) -> tuple[IDMapping, ...]:
-    """Root inside is the user outside; the other ids are subordinate ones where there are any."""
-    if not inputs.host.rootless:
-        return ()
-    first = IDMapping(container_id=0, host_id=own, size=1)
-    mapped = 1
-    rest = []
-    for part in subordinate:
-        rest.append(IDMapping(container_id=mapped, host_id=part.host_id, size=part.size))
-        mapped += part.size
-    return (first, *rest)
+def _mappings(inputs: Inputs, mapped: tuple[IDMapping, ...]) -> tuple[IDMapping, ...]:
+    """Root inside is the user outside; other ids are subordinate ones where there are any."""
+    return mapped if inputs.host.rootless else ()
 
 
 def _propagation(inputs: Inputs) -> str:

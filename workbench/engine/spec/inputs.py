@@ -63,4 +63,4 @@ class Inputs:
     joined: Joined = Joined()
     files: tuple[str, ...] = ("hosts", "hostname", "resolv.conf")
     init_program: str = ""
-    cgroup_parent: str = "/workbench"
+    cgroup_parent: str = "workbench"

@@ -70,7 +70,8 @@ def _sys(inputs: Inputs, hardened: tuple[str, ...], access: tuple[str, ...]) -> 
 
 def _devpts(inputs: Inputs) -> tuple[str, ...]:
     options = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620")
-    return options if inputs.host.single_id else (*options, f"gid={_TTY_GROUP}")
+    single = inputs.host.rootless and sum(part.size for part in inputs.host.subgid) <= _TTY_GROUP
+    return options if single else (*options, f"gid={_TTY_GROUP}")
 
 
 def _shm(inputs: Inputs, hardened: tuple[str, ...]) -> MountPoint:

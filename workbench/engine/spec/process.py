@@ -42,10 +42,9 @@ def process(inputs: Inputs) -> Process:
 def command(options: RunOptions, image: ContainerConfig) -> tuple[str, ...]:
     """Entry point and arguments; a new entry point drops the image's CMD, as Docker does."""
     if options.entrypoint is not None:
-        entrypoint, default = options.entrypoint, ()
+        args = (*options.entrypoint, *(options.command or ()))
     else:
-        entrypoint, default = image.entrypoint, image.cmd
-    args = (*entrypoint, *(options.command or default))
+        args = (*image.entrypoint, *(options.command or image.cmd))
     if not args:
         raise InvalidInput("no command specified", hint="the image has neither CMD nor ENTRYPOINT")
     return args
@@ -88,14 +87,14 @@ def granted(options: RunOptions) -> tuple[str, ...]:
     """The capabilities of the bounding set, in the order of their numbers."""
     security = options.security
     if security.privileged:
-        return capabilities.NAMES
+        return capabilities.ALL
     added = {_capability(name) for name in security.cap_add}
     dropped = {_capability(name) for name in security.cap_drop}
-    base = set(capabilities.NAMES if "ALL" in added else capabilities.DEFAULT)
+    base = set(capabilities.ALL if "ALL" in added else capabilities.DEFAULT)
     if "ALL" in dropped:
         base = set()
     chosen = (base | (added - {"ALL"})) - (dropped - {"ALL"})
-    return tuple(name for name in capabilities.NAMES if name in chosen)
+    return tuple(name for name in capabilities.ALL if name in chosen)
 
 
 def _capability(name: str) -> str:
@@ -103,7 +102,7 @@ def _capability(name: str) -> str:
     if upper == "ALL":
         return upper
     full = upper if upper.startswith("CAP_") else f"CAP_{upper}"
-    if full not in capabilities.NAMES:
+    if full not in capabilities.ALL:
         raise InvalidInput(f"invalid CapAdd or CapDrop: unknown capability: {name!r}")
     return full
 
