@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 from workbench.build.digests import DigestCache
@@ -36,7 +37,7 @@ from workbench.linux.host import Host
 from workbench.monitor.client import Launcher
 from workbench.network.bridge import BridgeDriver
 from workbench.network.driver import NetworkDriver
-from workbench.network.gate import Gate
+from workbench.network.gate import Gate, home
 from workbench.network.slirp import SlirpDriver
 from workbench.state import builds, containers, events, networks, volumes
 from workbench.state.database import Database
@@ -69,8 +70,9 @@ class Engine:
         )
         volume_service = Volumes(directory.volumes, volumes.Volumes(database), images, happenings)
         mounting = Mounting(volume_service, rows)
-        on_exit = (sys.executable, "-P", "-m", "workbench.engine.reap", str(config.root))
-        creator = Creator(directory, host, images, mounting, networking, snapshotter, rows, on_exit)
+        creator = Creator(
+            directory, host, images, mounting, networking, snapshotter, rows, _on_exit(config.root)
+        )
         launcher = Launcher(config.root)
         inventory = Inventory(directory, rows, networking)
         ending = Ending(directory, rows, inventory, networking, creator, happenings)
@@ -127,6 +129,18 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _on_exit(root: Path) -> tuple[str, ...]:
+    """The command that finishes a container, whatever directory it is started in."""
+    module = "workbench.engine.reap"
+    if home() == Path("/"):
+        return (sys.executable, "-P", "-m", module, str(root))
+    code = (
+        "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    return (sys.executable, "-P", "-c", code, str(home()), str(root))
 
 
 def _snapshotter(directory: StateDirectory, host: Host) -> Snapshotter:

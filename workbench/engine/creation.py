@@ -13,6 +13,7 @@ from typing import Final
 from workbench.engine.forms import size
 from workbench.engine.images import Images
 from workbench.engine.layout import StateDirectory
+from workbench.engine.locks import held
 from workbench.engine.mounting import Mounting, MountPlan
 from workbench.engine.names import check_name, new_id, random_name
 from workbench.engine.networking import Networking
@@ -63,14 +64,30 @@ class Creator:
         self.networking.check(options)
         plan = self.mounting.plan(options, image)
         settled = self._settle(id, options, image, plan)
-        record = self._add(id, options, image, settled)
+        # Whoever recovers may tell one that is being made from one whose maker died by the lock.
+        with held(self.directory.lock(id)):
+            try:
+                record = self._add(id, options, image, settled)
+                self._fill(record, options, image, settled, plan)
+            except BaseException:
+                self.directory.lock(id).unlink()
+                raise
+        return record
+
+    def _fill(
+        self,
+        record: ContainerRecord,
+        options: RunOptions,
+        image: Image,
+        settled: Settled,
+        plan: MountPlan,
+    ) -> None:
         try:
             self.mounting.use(plan, record.id)
             self._make(record, options, image, settled, plan)
         except BaseException:
             self.discard(record)
             raise
-        return record
 
     def discard(self, record: ContainerRecord, *, volumes: bool = True) -> None:
         """Undo what ``create`` did, however far it came; ``volumes``: anonymous ones too."""

@@ -41,7 +41,10 @@ def _same(fd: int, path: Path) -> bool:
 
 
 def wait_until_free(path: Path, seconds: float) -> bool:
-    """Wait until nobody holds the lock of a file that exists; False after ``seconds``."""
+    """Wait until nobody holds the lock of a file that exists; False after ``seconds``.
+
+    Tries at least once, so that 0 seconds ask whether it is free now.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -49,12 +52,13 @@ def wait_until_free(path: Path, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     pause = 0.0005
     try:
-        while time.monotonic() < deadline:
+        while True:
             with suppress(BlockingIOError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
     finally:
         os.close(fd)
-    return False

@@ -48,8 +48,10 @@ def observe(record: ContainerRecord, directory: Path) -> Observation:
     if run is None:
         return _not_begun(record)
     alive = run.pid != 0 and monitor_record.process_start(run.pid) == run.pid_start
-    waiting = run.status == "restarting" and monitor_record.monitor_pid(directory) is not None
-    if not alive and not waiting:
+    # A monitor that still lives will write the end, or start the container again.
+    if not alive and monitor_record.monitor_pid(directory) is None:
+        if (end := monitor_record.read_exit(directory)) is not None:
+            return _ended(record, end, run.restarts)
         return Observation(
             status="exited",
             started=run.started,

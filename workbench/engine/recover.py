@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from pathlib import Path
+from typing import Final
 
 from workbench.engine.ending import Ending
 from workbench.engine.inventory import Inventory
 from workbench.engine.layout import StateDirectory
+from workbench.engine.locks import wait_until_free
 from workbench.errors import NotFound, WorkbenchError
-from workbench.monitor.record import monitor_pid, read_run
+from workbench.monitor.record import PID_FILE, read_run
 from workbench.monitor.settings import FILE as MONITOR_FILE
 from workbench.runtime import state as runtime_state
 from workbench.state.containers import Containers
 from workbench.store.snapshots import Kind, Snapshotter
+
+_DEPARTURE_SECONDS: Final = 5.0
 
 
 class Recovery:
@@ -44,20 +47,16 @@ class Recovery:
         """Reconcile all. Problems of one container do not keep the engine from opening."""
         for record in self._containers.all():
             with contextlib.suppress(WorkbenchError, OSError):
-                where = self._directory.container(record.id)
-                if record.removing or (not (where / MONITOR_FILE).exists() and self._is_old(where)):
+                if record.removing or self._is_cut_off(record.id):
                     self._ending.remove(record, volumes=True)
                 else:
                     self._ending.reap(record)
         self._strays()
 
-    @staticmethod
-    def _is_old(where: Path) -> bool:
-        """Not one that another engine is making just now: that takes it well under a minute."""
-        try:
-            return time.time() - where.stat().st_mtime > 60
-        except FileNotFoundError:
-            return True
+    def _is_cut_off(self, id: str) -> bool:
+        """Whether its maker died. The lock comes first: it is held until all files are there."""
+        made = self._directory.container(id) / MONITOR_FILE
+        return wait_until_free(self._directory.lock(id), 0) and not made.exists()
 
     def _strays(self) -> None:
         """Directories without a row, and builds whose process was killed."""
@@ -66,8 +65,11 @@ class Recovery:
             if where.name not in known and self._containers.get(where.name) is None:
                 _end(where)
         for where in list(self._directory.builds.iterdir()):
-            if monitor_pid(where) is None and self._is_old(where):
+            lock = self._directory.lock(where.name)
+            if wait_until_free(lock, 0):
+                wait_until_free(where / PID_FILE, _DEPARTURE_SECONDS)
                 _end(where)
+                lock.unlink(missing_ok=True)
         for info in list(self._snapshotter.walk()):
             stray = info.kind is Kind.ACTIVE and len(info.key) == 64
             if stray and self._containers.get(info.key) is None:

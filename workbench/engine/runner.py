@@ -11,7 +11,7 @@ from typing import Final
 
 from workbench.build.request import RunSettings
 from workbench.engine.layout import StateDirectory
-from workbench.engine.locks import wait_until_free
+from workbench.engine.locks import held, wait_until_free
 from workbench.engine.names import new_id
 from workbench.engine.options import NetworkOptions, ResourceOptions, RunOptions, SecurityOptions
 from workbench.engine.spec.assemble import assemble
@@ -54,14 +54,15 @@ class StepRunner:
         """The exit code; see the protocol for what ends it early."""
         id = new_id()
         where = self._directory.builds / id
-        (where / "rootfs").mkdir(mode=0o700, parents=True)
-        try:
-            self._write(where, id, mounts, process, settings)
-            with self._launcher.spawn(where) as session, session.run_attached() as attachment:
-                return _follow(attachment, output, cancel)
-        finally:
-            wait_until_free(where / PID_FILE, _PATIENCE)
-            shutil.rmtree(where, ignore_errors=True)
+        with held(self._directory.lock(id), remove=True):
+            (where / "rootfs").mkdir(mode=0o700, parents=True)
+            try:
+                self._write(where, id, mounts, process, settings)
+                with self._launcher.spawn(where) as session, session.run_attached() as attachment:
+                    return _follow(attachment, output, cancel)
+            finally:
+                wait_until_free(where / PID_FILE, _PATIENCE)
+                shutil.rmtree(where, ignore_errors=True)
 
     def _write(
         self,
