@@ -78,7 +78,10 @@ class World:
         with contextlib.suppress(FileNotFoundError):
             pids.append(self.launcher_pid())
         for path in (self.root / "containers").glob("*/state.json"):
-            facts = json.loads(path.read_text())
+            try:
+                facts = json.loads(path.read_text())
+            except FileNotFoundError:
+                continue  # its monitor has tidied up meanwhile
             if process_start(facts["pid"]) == facts.get("start", facts.get("start_time")):
                 pids.append(facts["pid"])
         for pid in pids:

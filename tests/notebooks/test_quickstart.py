@@ -30,7 +30,7 @@ def test_the_quickstart_runs(folder: Path) -> None:
     assert "python:3.11-slim" in of("%base")
     first, again = of("%%dockerfile -t hello my-app"), of("%%dockerfile -t hello my-app -o")
     assert "Build of hello" in first and "RUN pip install" in first
-    assert "5 from cache" in again
+    assert "6 from cache" in again
     runs = [_text(cell) for cell in cells if cell.source == "%run_container --rm hello"]
     assert "Hello from" in runs[0] and "process 1" in runs[0]
     assert "Hello again from" in runs[1]
