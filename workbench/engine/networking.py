@@ -22,7 +22,7 @@ from workbench.engine.options import EndpointOptions, NetworkOptions, PortMappin
 from workbench.engine.settled import Settled
 from workbench.engine.spec.inputs import Joined
 from workbench.engine.values import EndpointInfo
-from workbench.errors import Conflict, InvalidInput
+from workbench.errors import Conflict, InvalidInput, Unsupported
 from workbench.linux.host import Host
 from workbench.monitor.record import read_run
 from workbench.network import addresses, files, names, ports, slirp
@@ -85,9 +85,7 @@ class Networking:
     def attaches(self, options: RunOptions) -> bool:
         """Whether the container joins a network of ours between its creation and its start."""
         mode = options.networking.mode
-        if mode in ("none", "host") or mode.startswith("container:"):
-            return False
-        return self._driver is not None
+        return mode not in ("none", "host") and not mode.startswith("container:")
 
     def joined(self, options: RunOptions) -> Joined:
         """Which namespaces are the container's own, the host's or another container's."""
@@ -163,10 +161,21 @@ class Networking:
         """Before its processes: forget what an earlier run left in the facts."""
         self.detach(record)
 
-    def attach(self, record: ContainerRecord, options: RunOptions, pid: int) -> None:
-        """Join its networks. Raises Conflict for a port that is taken; nothing is left then."""
-        if self._driver is None:
-            return
+    def attach(self, record: ContainerRecord, options: RunOptions, pid: int) -> tuple[str, ...]:
+        """Join its networks; what the user should know about it.
+
+        Raises Conflict for a port that is taken; nothing is left then. Where an ordinary user's
+        way out does not work and nothing was published, the container has its loopback alone.
+        """
+        try:
+            self._join_all(record, options, pid)
+        except Unsupported as error:
+            if not self._host.rootless or options.networking.ports:
+                raise
+            return (f"the container has no network but its loopback: {error}",)
+        return ()
+
+    def _join_all(self, record: ContainerRecord, options: RunOptions, pid: int) -> None:
         try:
             members = [
                 self._join(record, options, wanted, index, pid)
@@ -197,7 +206,10 @@ class Networking:
         index: int,
         pid: int,
     ) -> names.Membership:
-        assert self._driver is not None
+        if self._driver is None:
+            raise Unsupported(
+                "neither slirp4netns nor pasta is installed", hint="apt-get install slirp4netns"
+            )
         network = self._network(wanted.network)
         aliases = (record.name, *wanted.aliases, record.id[:12])
         with self._records.transaction():

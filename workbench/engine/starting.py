@@ -14,7 +14,7 @@ from workbench.engine.locks import held
 from workbench.engine.networking import Networking
 from workbench.engine.options import RunOptions
 from workbench.errors import NotModified, WorkbenchError
-from workbench.events import Output, Report
+from workbench.events import Notice, Output, Report
 from workbench.monitor.client import Attachment, Launcher, Session
 from workbench.monitor.record import clear
 from workbench.oci import codec
@@ -69,7 +69,7 @@ class Starter:
         """Run it to its end; it is tied to this call, and killed where the call is left early."""
         with self._spawn(record, options) as session:
             try:
-                attachment = self._attached(record, options, session, stdin is not None)
+                attachment = self._attached(record, options, session, stdin is not None, report)
             except WorkbenchError as error:
                 self._failed(record, error)
                 raise
@@ -105,12 +105,18 @@ class Starter:
         session.start()
 
     def _attached(
-        self, record: ContainerRecord, options: RunOptions, session: Session, stdin: bool
+        self,
+        record: ContainerRecord,
+        options: RunOptions,
+        session: Session,
+        stdin: bool,
+        report: Report,
     ) -> Attachment:
         if not self._networking.attaches(options):
             return session.run_attached(stdin=stdin)
         pid = session.create(tie=True, adopt_exit=True)
-        self._networking.attach(record, options, pid)
+        for message in self._networking.attach(record, options, pid):
+            report(Notice(message=message))
         attachment = session.attach(stdin=stdin, tie=True, adopt_exit=True)
         try:
             session.start(tie=True, adopt_exit=True)
