@@ -91,7 +91,7 @@ def test_always_goes_on_until_it_is_stopped_and_the_log_goes_on_too(world: World
 
 def test_stop_during_a_long_pause_ends_at_once(world: World) -> None:
     slow = {"policy": "always", "delay": 60.0, "longest_delay": 60.0}
-    directory = world.shell("exit 5", restart=slow)
+    directory = world.shell("sleep 0.3; exit 5", restart=slow)
     session = world.spawn(directory)
     session.run()
     assert session.wait(next_exit=True).code == 5

@@ -12,7 +12,7 @@ from workbench.errors import Conflict, ContainerNotFound
 from workbench.linux import cgroup, host
 from workbench.monitor.streams import Ends
 from workbench.oci.runtime_spec import Process
-from workbench.runtime import create, execute, state
+from workbench.runtime import create, execute, state, warm
 from workbench.runtime.bundle import Bundle
 
 
@@ -64,6 +64,7 @@ class OciRuntime:
     def prepare(self, root: Path) -> None:
         self._host = host.probe(root)
         self._groups = cgroup.driver()
+        warm.warm()
 
     def create(self, directory: Path, container_id: str, ends: Ends | None) -> Child:
         made = create.create(Bundle(directory), container_id, stdio=_stdio(ends), host=self._host)
