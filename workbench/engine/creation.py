@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +25,7 @@ from workbench.engine.spec.assemble import assemble
 from workbench.engine.spec.inputs import Inputs
 from workbench.engine.spec.process import command
 from workbench.engine.users import resolve_user
-from workbench.errors import Conflict, InvalidInput
+from workbench.errors import Conflict, InvalidInput, NotFound
 from workbench.events import Report
 from workbench.linux.host import Host
 from workbench.monitor.settings import LogSettings, MonitorSettings, RestartSettings
@@ -93,7 +94,8 @@ class Creator:
         """Undo what ``create`` did, however far it came; ``volumes``: anonymous ones too."""
         self.containers.removing(record.id)
         shutil.rmtree(self.directory.container(record.id), ignore_errors=True)
-        self.snapshotter.remove(record.id)
+        with suppress(NotFound):
+            self.snapshotter.remove(record.id)
         anonymous = self.mounting.anonymous(record.id) if volumes else ()
         self.containers.remove(record.id)
         self.mounting.drop(anonymous)
