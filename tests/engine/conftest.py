@@ -105,7 +105,10 @@ def traces(engine: Engine) -> Callable[[str], list[str]]:
     def look(id: str) -> list[str]:
         root = engine.config.root
         left = [f"row {info.id}" for info in engine.containers.list(all=True) if info.id == id]
-        left += [str(path) for path in root.rglob(f"*{id}*") if "locks" not in path.parts]
+        # os.walk, since Path.rglob stumbles over what vanishes while it looks.
+        for folder, folders, files in os.walk(root):
+            found = [f"{folder}/{name}" for name in (*folders, *files) if id in name]
+            left += [path for path in found if "/locks/" not in path]
         left += [str(path) for path in cgroups_of(id)]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         return left + [line for line in mounts if id in line]
