@@ -80,9 +80,12 @@ class Ending:
             self._happenings.add("container", "die", record.id, attributes)
 
     def reap(self, record: ContainerRecord) -> None:
-        """What is left to do for a container that ended unattended: also ``--rm``."""
+        """What is left to do for a container that ended unattended: also ``--rm``.
+
+        One that was only created is left alone: somebody may be about to start it.
+        """
         seen = self._inventory.observe(record)
-        if seen.running:
+        if seen.running or seen.status == "created":
             return
         self._networking.detach(record)
         if codec.loads(RunOptions, record.options).remove:
