@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from workbench.build.merged import MergedTree
@@ -13,8 +14,10 @@ from workbench.oci.descriptor import Platform
 from workbench.oci.digest import Digest, chain_id
 from workbench.oci.image import Image, ImageConfig, Layer, RootFS
 from workbench.store.content import ContentStore
-from workbench.store.snapshots import Snapshotter
+from workbench.store.snapshots import Kind, Snapshotter
 from workbench.store.unpack import unpack
+
+KEY: Final = "build "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class Trees:
         self._content = content
         self.snapshotter = snapshotter
         self._report = report
+        self._locks: dict[str, ExitStack] = {}
 
     def ready(self, stack: Stack) -> Digest | None:
         """The name of the stack's snapshot, which is there afterwards; None for no layers."""
@@ -62,22 +66,44 @@ class Trees:
         return MergedTree([snapshotter.changes(chain), *snapshotter.lowers(chain)])
 
     def begin(self, stack: Stack) -> str:
-        """A new active snapshot on top of a stack; its key."""
-        key = f"build {uuid4().hex}"
-        self.snapshotter.prepare(key, self.ready(stack))
+        """A new active snapshot on top of a stack; its key, which stays locked to the end.
+
+        The lock tells ``drop_abandoned`` that whoever fills the snapshot is alive.
+        """
+        key = f"{KEY}{uuid4().hex}"
+        parent = self.ready(stack)
+        with ExitStack() as opened:
+            opened.enter_context(self.snapshotter.exclusive(key))
+            self.snapshotter.prepare(key, parent)
+            self._locks[key] = opened.pop_all()
         return key
 
     def drop(self, key: str) -> None:
         """Remove an active snapshot, whatever it holds."""
-        self.snapshotter.remove(key, wait=False)
+        with self._locks.pop(key, ExitStack()):
+            self.snapshotter.remove(key, wait=False)
 
     def finish(self, key: str, stack: Stack) -> None:
         """Commit an active snapshot as the top of ``stack``, unless that is there already."""
         chain = stack.chain
         assert chain is not None
-        try:
-            self.snapshotter.commit(key, chain)
-        except Conflict:
-            # An equal layer on the same parent came about before; one of the two is enough.
-            with suppress(Conflict):
-                self.snapshotter.remove(key, wait=False)
+        with self._locks.pop(key, ExitStack()):
+            try:
+                self.snapshotter.commit(key, chain)
+            except Conflict:
+                # An equal layer on the same parent came about before; one of the two is enough.
+                with suppress(Conflict):
+                    self.snapshotter.remove(key, wait=False)
+
+
+def drop_abandoned(snapshotter: Snapshotter) -> int:
+    """Remove the unfinished snapshots of builds that died; their number."""
+    dropped = 0
+    for info in list(snapshotter.walk()):
+        if info.kind is not Kind.ACTIVE or not info.key.startswith(KEY):
+            continue
+        with snapshotter.try_exclusive(info.key) as held:
+            if held is not None and snapshotter.exists(info.key):
+                snapshotter.remove(info.key, wait=False)
+                dropped += 1
+    return dropped

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from workbench.build.trees import drop_abandoned
 from workbench.engine.ending import Ending
 from workbench.engine.inventory import Inventory
 from workbench.engine.layout import StateDirectory
@@ -70,6 +71,7 @@ class Recovery:
                 wait_until_free(where / PID_FILE, _DEPARTURE_SECONDS)
                 _end(where)
                 lock.unlink(missing_ok=True)
+        drop_abandoned(self._snapshotter)
         for info in list(self._snapshotter.walk()):
             stray = info.kind is Kind.ACTIVE and len(info.key) == 64
             if stray and self._containers.get(info.key) is None:
