@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
+import signal
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,10 +52,12 @@ def workbench(place: Path, require: Callable[[object, str], None]) -> Iterator[C
     )
     require(works.returncode == 0, f"{PYTHON} cannot load {', '.join(NEEDED)}")
 
-    def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PYTHON, "-m", "workbench.cli.main", *words],
-            input=stdin,
+    def run(
+        *words: str, before: tuple[str, ...] = (), **how: object
+    ) -> subprocess.CompletedProcess[str]:
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if not before else {}
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            [*before, PYTHON, "-m", "workbench.cli.main", *words],
             env={
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(place / "home"),
@@ -61,13 +66,12 @@ def workbench(place: Path, require: Callable[[object, str], None]) -> Iterator[C
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
             cwd=place / "home",
-            user=NOBODY,
-            group=NOBODY,
-            extra_groups=[],
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
+            **user,
+            **how,
         )
 
     made = run("base", "toolbox")
@@ -142,3 +146,71 @@ def test_what_cannot_be_given_is_refused_with_the_reason(workbench: Command) -> 
     other = workbench("run", "--rm", "--network", "none", "-u", "1000", "toolbox", "true")
     assert other.returncode == 125 and "1000" in other.stderr
     assert "Traceback" not in limited.stderr + other.stderr
+
+
+@pytest.mark.kernel
+def test_layers_hold_closed_files_and_belong_to_root(workbench: Command, place: Path) -> None:
+    """As the container saw them: not under the number of the user, and whatever the mode."""
+    context = place / "home/closed"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        "FROM toolbox\nRUN mkdir -m 0 /shut && echo text > /shut/file && chmod 0 /shut/file\n"
+        "RUN rm -r /mnt && mkdir -m 700 /mnt\n"
+    )
+    os.chown(context, NOBODY, NOBODY)
+    built = workbench("build", "-q", "-t", "closed", str(context))
+    assert built.returncode == 0, built.stderr
+    show = "cat /shut/file; stat -c '%a %u' /shut /shut/file"
+    ran = workbench("run", "--rm", "--network", "none", "closed", "sh", "-c", show)
+    assert ran.stdout == "text\n0 0\n0 0\n", ran.stderr
+    assert _owners(place / "home/root/store/blobs/sha256") == {(0, 0)}
+    assert "Untagged: closed:latest" in workbench("rmi", "closed").stdout
+    assert list((place / "home/root/snapshots/trash").iterdir()) == []
+
+
+def _owners(blobs: Path) -> set[tuple[int, int]]:
+    found = set()
+    for blob in blobs.iterdir():
+        if tarfile.is_tarfile(blob):
+            with tarfile.open(blob) as layer:
+                found |= {(member.uid, member.gid) for member in layer}
+    return found
+
+
+_WITH_TUN = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs "$1"
+mknod "$1/tun" c 10 200
+chmod 666 "$1/tun"
+mount --bind "$1/tun" /dev/net/tun
+shift
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+"""
+
+
+@pytest.mark.kernel
+def test_slirp_connects_a_container_before_it_starts(
+    workbench: Command, place: Path, require: Callable[[object, str], None]
+) -> None:
+    """In a mount namespace where the user may open /dev/net/tun, as on most machines."""
+    tools = all(map(shutil.which, ("slirp4netns", "setpriv", "unshare")))
+    require(tools and Path("/dev/net/tun").exists(), "needs slirp4netns and /dev/net/tun")
+    (place / "tun").mkdir()
+    before = ("unshare", "-m", "sh", "-c", _WITH_TUN, "sh", str(place / "tun"))
+    show = "cat /sys/class/net/tap0/operstate; grep 10.0.2.100 /etc/hosts"
+    ran = workbench("run", "--rm", "--hostname", "me", "toolbox", "sh", "-c", show, before=before)
+    assert ran.returncode == 0, ran.stderr
+    assert "me" in ran.stdout and ran.stderr == ""
+
+
+@pytest.mark.kernel
+def test_a_container_outlives_its_monitor_and_is_still_removed(
+    workbench: Command, place: Path
+) -> None:
+    made = workbench("run", "-d", "--name", "lone", "--network", "none", "toolbox", "sleep", "99")
+    where = place / "home/root/containers" / made.stdout.strip()
+    os.kill(json.loads((where / "monitor.pid").read_text())["pid"], signal.SIGKILL)
+    assert "lone" in workbench("ps").stdout
+    assert workbench("rm", "-f", "lone").stdout == "lone\n"
+    assert not where.exists()

@@ -102,6 +102,21 @@ def test_everything_that_is_privileged_comes_before_the_privileges_go() -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize(
+    ("host", "shared", "shown"), [(USER, "", True), (USER, "pid", False), (ROOT, "", False)]
+)
+def test_the_tools_of_an_ordinary_user_may_join_before_the_start(
+    host: Host, shared: str, shown: bool
+) -> None:
+    kinds_wanted = {"user", "pid", "network", "mount"} - {shared}
+    spaces = tuple(Namespace(type=kind) for kind in sorted(kinds_wanted))
+    linux = Linux(namespaces=spaces, uid_mappings=ONE, gid_mappings=ONE)
+    prepare = planned(spec(linux, hostname=""), host).prepare
+    assert (steps.ShowToUser() in prepare) is shown
+    if shown:
+        assert prepare[-1] == steps.ShowToUser()
+
+
 def test_masks_are_made_before_the_root_is_entered() -> None:
     todo = planned(spec())
     assert index(todo, "ReadonlyPath") < index(todo, "MaskPath") < index(todo, "EnterRoot")

@@ -39,8 +39,10 @@ from workbench.network.bridge import BridgeDriver
 from workbench.network.driver import NetworkDriver
 from workbench.network.gate import Gate, home
 from workbench.network.slirp import SlirpDriver
+from workbench.runtime import idmap
 from workbench.state import builds, containers, events, networks, volumes
 from workbench.state.database import Database
+from workbench.store.access import MappedAccess, TreeAccess
 from workbench.store.content import ContentStore
 from workbench.store.copying import CopyingSnapshotter
 from workbench.store.overlay import OverlaySnapshotter
@@ -145,8 +147,17 @@ def _on_exit(root: Path) -> tuple[str, ...]:
 
 def _snapshotter(directory: StateDirectory, host: Host) -> Snapshotter:
     if host.overlay:
-        return OverlaySnapshotter(directory.snapshots, userxattr=host.overlay_userxattr)
+        return OverlaySnapshotter(
+            directory.snapshots, userxattr=host.overlay_userxattr, access=_access(host)
+        )
     return CopyingSnapshotter(directory.snapshots)
+
+
+def _access(host: Host) -> TreeAccess:
+    """Files of an ordinary user's containers are read and removed with the containers' ids."""
+    if host.rootless and host.user_namespaces:
+        return MappedAccess(lambda pid: idmap.write_maps(pid, host.subuid, host.subgid))
+    return TreeAccess()
 
 
 def _driver(

@@ -55,7 +55,7 @@ def _lines(host: Host) -> Iterator[Capability]:
         detail="Docker's default filter is installed" if host.seccomp else "not in this kernel",
     )
     yield from _identities(host)
-    yield from _network(host)
+    yield from _network(host, reasons)
 
 
 def _limits(host: Host, reasons: dict[str, str]) -> Iterator[Capability]:
@@ -82,7 +82,7 @@ def _identities(host: Host) -> Iterator[Capability]:
     )
 
 
-def _network(host: Host) -> Iterator[Capability]:
+def _network(host: Host, reasons: dict[str, str]) -> Iterator[Capability]:
     if not host.rootless:
         yield Capability(
             name="networks and ports",
@@ -91,11 +91,13 @@ def _network(host: Host) -> Iterator[Capability]:
         )
         return
     tool = host.slirp4netns or host.pasta
+    closed = _why(reasons, "network") if tool else ""
+    detail = f"through {Path(tool).name}" if tool else "containers have only their loopback"
     yield Capability(
         name="networks and ports",
-        available=bool(tool),
-        detail=f"through {Path(tool).name}" if tool else "containers have only their loopback",
-        mend="apt-get install slirp4netns",
+        available=bool(tool) and not closed,
+        detail=f"containers have only their loopback: {closed}" if closed else detail,
+        mend="chmod 0666 /dev/net/tun as root" if closed else "apt-get install slirp4netns",
     )
 
 

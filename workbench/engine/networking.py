@@ -186,6 +186,8 @@ class Networking:
             raise
         settled = codec.loads(Settled, record.settled)
         own = [member.ipv4 for member in members if member.ipv4]
+        if self._host.rootless and self._host.slirp4netns:
+            own = [slirp.ADDRESS]
         self._write_hosts(self._directories / record.id, options, settled.hostname, own)
         if any(member.network_name != DEFAULT for member in members) and not self._host.rootless:
             self._gate.publish(

@@ -23,6 +23,7 @@ from workbench.oci.runtime_spec import IDMapping
 Rung = Literal["root", "rootless", "rootless-bound-proc", "chroot", "images-only"]
 _TOOL_PATHS: Final = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 _MS_REC_PRIVATE: Final = 0x4000 | 1 << 18
+_TUN: Final = "/dev/net/tun"
 _TRIAL_SECONDS: Final = 10
 _NETLINK_NETFILTER: Final = 12
 _NFT_MSG_GETGEN: Final = 10 << 8 | 16
@@ -80,6 +81,8 @@ def probe(root: Path) -> Host:
     writable = tuple(name for name, place in hierarchies if os.access(place, os.W_OK))
     if cgroup != "none" and not writable:
         reasons["cgroup"] = "this user may not write to the cgroups (no delegation)"
+    if uid and not os.access(_TUN, os.R_OK | os.W_OK):
+        reasons["network"] = f"{_TUN} may not be opened by this user"
     kernel = os.uname()
     return Host(
         uid=uid, gid=gid, rootless=uid != 0,

@@ -165,10 +165,10 @@ def _run(request: dict[str, Any], folder: str) -> tuple[subprocess.Popen[bytes],
 
 
 def _words(process: subprocess.Popen[bytes]) -> str:
-    """The last line of what the tool had to say."""
+    """What the tool had to say at the end: the cause often stands a line before the outcome."""
     assert process.stderr is not None
     lines = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else f"it ended with {process.returncode}"
+    return "; ".join(lines[-2:]) if lines else f"it ended with {process.returncode}"
 
 
 def main() -> None:

@@ -62,6 +62,10 @@ def _hide(step: steps.HideFromOthers, scene: Scene) -> None:
     process.set_dumpable(on=False)
 
 
+def _show(step: steps.ShowToUser, scene: Scene) -> None:
+    process.set_dumpable(on=True)
+
+
 def _new_session(step: steps.NewSession, scene: Scene) -> None:
     os.setsid()
 
@@ -387,6 +391,7 @@ def _run(step: steps.Run, scene: Scene) -> NoReturn:
 
 _PERFORMERS: Final[dict[type[Step], Callable[[Any, Scene], None]]] = {
     steps.HideFromOthers: _hide,
+    steps.ShowToUser: _show,
     steps.NewSession: _new_session,
     steps.NewKeyring: _new_keyring,
     steps.AwaitParent: _await_parent,

@@ -115,6 +115,9 @@ def plan(
         *_arrive_in_root(spec, linux, situation, hooks, rootfs, no_pivot=no_pivot),
         *process_steps(process, host, linux.seccomp, in_user_namespace=situation.user_namespace,
                        gid_mappings=linux.gid_mappings, personality=linux),
+        # Nobody else is in these namespaces yet, and their maker has all power over them.
+        *([steps.ShowToUser()] if host.rootless and {"user", "pid", "network"} <= situation.made
+          else []),
     )  # fmt: skip
     begin = (
         steps.AwaitStart(),

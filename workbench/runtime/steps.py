@@ -50,6 +50,20 @@ class HideFromOthers(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowToUser(Step):
+    """Let the user who made the user namespace join the others before execve(2).
+
+    slirp4netns(1) and pasta(1) open /proc/PID/ns, which a hidden process denies to all but root.
+    """
+
+    call = "prctl(PR_SET_DUMPABLE, 1)"
+    manual = "PR_SET_DUMPABLE(2const)"
+
+    def describe(self) -> str:
+        return "let the user's tools join the namespaces"
+
+
+@dataclass(frozen=True, slots=True)
 class NewSession(Step):
     call = "setsid()"
     manual = "setsid(2)"

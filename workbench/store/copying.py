@@ -68,7 +68,7 @@ class CopyingSnapshotter:
         return changed_members(self._parent(record), self._tree(record), notice=notice)
 
     def usage(self, key: str) -> Usage:
-        return remembered_usage(self._records.find(key))
+        return remembered_usage(self._records.find(key), self._records.access)
 
     def info(self, key: str) -> SnapshotInfo:
         return self._records.info(key)

@@ -15,19 +15,23 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from workbench.linux.mount import Mount
-from workbench.store.capture import Member, Notice, overlay_members
+from workbench.store.access import TreeAccess
+from workbench.store.capture import Member, Notice
 from workbench.store.options import Whiteouts, ignore
 from workbench.store.records import Record, Records, remembered_usage
 from workbench.store.snapshots import Kind, SnapshotInfo, Usage
 
 
 class OverlaySnapshotter:
-    """A ``Snapshotter`` over overlayfs. ``userxattr`` is for mounts made without root."""
+    """A ``Snapshotter`` over overlayfs. ``userxattr`` is for mounts made without root, ``access``
+    for trees whose files this process may not read or remove itself."""
 
     whiteouts = Whiteouts.OVERLAY
 
-    def __init__(self, root: Path, *, userxattr: bool = False) -> None:
-        self._records = Records(root)
+    def __init__(
+        self, root: Path, *, userxattr: bool = False, access: TreeAccess | None = None
+    ) -> None:
+        self._records = Records(root, access)
         self.user_attributes = userxattr
 
     def prepare(self, key: str, parent: str | None) -> list[Mount]:
@@ -77,10 +81,11 @@ class OverlaySnapshotter:
         return tuple(Path(self._tree(number)) for number in chain[1:])
 
     def members(self, key: str, *, notice: Notice = ignore) -> Iterator[Member]:
-        return overlay_members(self.changes(key), lowers=self.lowers(key), notice=notice)
+        access = self._records.access
+        return access.members(self.changes(key), lowers=self.lowers(key), notice=notice)
 
     def usage(self, key: str) -> Usage:
-        return remembered_usage(self._records.find(key))
+        return remembered_usage(self._records.find(key), self._records.access)
 
     def info(self, key: str) -> SnapshotInfo:
         return self._records.info(key)

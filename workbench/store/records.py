@@ -16,7 +16,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from workbench.errors import Conflict, Corrupt, InvalidInput, NotFound
+from workbench.store.access import TreeAccess
 from workbench.store.locks import file_lock, still_there, try_file_lock
-from workbench.store.remove import remove_tree
 from workbench.store.snapshots import Kind, SnapshotInfo, Usage
 
 _SAFE: Final = ":@+=,~ "
@@ -47,8 +46,9 @@ class Record:
 class Records:
     """The table of the snapshots below one directory. Holds no state but the disk's."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, access: TreeAccess | None = None) -> None:
         self.root = root
+        self.access = access or TreeAccess()
         for name in (*(kind.value for kind in _KINDS), "trash", "locks"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o711)
 
@@ -183,7 +183,7 @@ class Records:
             link.unlink()
             gone = self._throw_away(record.path)
         if wait and gone is not None:
-            _delete(gone)
+            self._delete(gone)
         return True
 
     def _has_children(self, number: str) -> bool:
@@ -211,12 +211,29 @@ class Records:
             for number in self._numbers():
                 if number not in named:
                     self._throw_away(self.root / number)
-        deleted = sum(_delete(path) for path in list((self.root / "trash").iterdir()))
+        deleted = sum(self._delete(path) for path in list((self.root / "trash").iterdir()))
         for path in (self.root / "locks").iterdir():
             with try_file_lock(path) as held:
                 if held is not None:
                     path.unlink(missing_ok=True)
         return deleted
+
+    def _delete(self, path: Path) -> bool:
+        """Delete a tree in the trash unless somebody else is at it; whoever locks it deletes it."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not still_there(fd, path):
+                return False
+            self.access.remove(path)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        return True
 
     def damaged(self) -> Iterator[tuple[str, str]]:
         """Keys whose tree, or a tree below it, is missing or without a name."""
@@ -244,24 +261,6 @@ class Records:
         return self.root / kind.value / _file_name(key)
 
 
-def _delete(path: Path) -> bool:
-    """Delete a tree in the trash unless somebody else is at it; whoever locks it deletes it."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not still_there(fd, path):
-            return False
-        remove_tree(str(path))
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 def _file_name(key: str) -> str:
     name = quote(key, safe=_SAFE).replace("~", "%7E")
     if name.startswith("."):
@@ -271,35 +270,14 @@ def _file_name(key: str) -> str:
     return name
 
 
-def measure(path: Path) -> Usage:
-    """Bytes and inodes of a tree; a file with several names counts once."""
-    total = inodes = 0
-    seen: set[tuple[int, int]] = set()
-    pending = [str(path)]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                found = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    pending.append(entry.path)
-                elif found.st_nlink > 1:
-                    identity = (found.st_dev, found.st_ino)
-                    if identity in seen:
-                        continue
-                    seen.add(identity)
-                inodes += 1
-                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
-    return Usage(bytes=total, inodes=inodes)
-
-
-def remembered_usage(record: Record) -> Usage:
+def remembered_usage(record: Record, access: TreeAccess) -> Usage:
     """``measure`` of a record's tree; kept beside it once it is committed and cannot change."""
     note = record.path / "usage"
     if record.kind is Kind.COMMITTED:
         with suppress(FileNotFoundError, ValueError):
             size, inodes = note.read_text("ascii").split()
             return Usage(bytes=int(size), inodes=int(inodes))
-    usage = measure(record.path / "fs")
+    usage = access.measure(record.path / "fs")
     if record.kind is Kind.COMMITTED:
         note.write_text(f"{usage.bytes} {usage.inodes}\n", "ascii")
     return usage
