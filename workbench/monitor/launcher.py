@@ -37,6 +37,7 @@ LOCK: Final = "launcher.lock"
 FACTS: Final = "launcher.json"
 CHECK_EVERY: Final = 5.0
 REQUEST_TIMEOUT: Final = 2.0
+FAREWELL: Final = 0.5
 
 
 class Server:
@@ -82,6 +83,7 @@ class Server:
                 self._spawn(self._directory(request), connection)
         except WorkbenchError as error:
             connection.sendall(protocol.failure(error))
+            _hear_out(connection)
 
     def _directory(self, request: dict[str, Any]) -> Path:
         """The directory of a request. Raises InvalidInput unless it lies below the root."""
@@ -200,6 +202,15 @@ def warm() -> None:
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 with contextlib.suppress(InvalidInput):
                     decode(kind, {}, "")
+
+
+def _hear_out(connection: socket.socket) -> None:
+    """Read what the client still says: closing over unread bytes would take our answer back."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(FAREWELL)
+    with contextlib.suppress(OSError):
+        while connection.recv(protocol.CHUNK):
+            pass
 
 
 def _leave_trace(directory: Path) -> None:

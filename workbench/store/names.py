@@ -60,6 +60,11 @@ def reference_of(descriptor: Descriptor) -> Reference | None:
         return None
 
 
+def _carries_name(descriptor: Descriptor) -> bool:
+    """Whether an entry has a name, be it one that only another tool understands."""
+    return bool(descriptor.annotations.keys() & {REF_NAME, FULL_NAME})
+
+
 class Names:
     """The table of contents of one layout."""
 
@@ -89,7 +94,7 @@ class Names:
                 item
                 for item in entries
                 if reference_of(item) != name
-                and not (item.digest == entry.digest and reference_of(item) is None)
+                and not (item.digest == entry.digest and not _carries_name(item))
             )
             moved = [unnamed(item) for item in entries if reference_of(item) == name]
             left = {item.digest for item in (*others, entry)}
