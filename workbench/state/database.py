@@ -6,6 +6,8 @@ power cut may lose the last transactions, and never the database.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -83,15 +85,27 @@ class Database:
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
+            with self._first():
+                connection.execute("PRAGMA journal_mode = WAL")
+                _migrate(connection, self.path)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            _migrate(connection, self.path)
         except sqlite3.Error as error:
             raise _translate(error, self.path) from error
         with self._lock:
             self._connections.append(connection)
         return connection
+
+
+    @contextmanager
+    def _first(self) -> Iterator[None]:
+        """One at a time: SQLite does not wait for others while it changes the journal mode."""
+        fd = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
