@@ -96,7 +96,6 @@ class Database:
             self._connections.append(connection)
         return connection
 
-
     @contextmanager
     def _first(self) -> Iterator[None]:
         """One at a time: SQLite does not wait for others while it changes the journal mode."""
