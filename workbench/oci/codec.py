@@ -13,13 +13,14 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Union
 
 from workbench.errors import InvalidInput
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def key(name: str, *, default: Any = _MISSING, factory: Any = _MISSING, keep: bool = False) -> Any:
@@ -48,7 +49,10 @@ def loads(kind: type[T], raw: bytes | str, *, what: str = "document") -> T:
 
 def encode(value: Any) -> Any:
     """A tree of dicts, lists and scalars out of a value."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    if dataclasses.is_dataclass(kind):
         return _encode_dataclass(value)
     if isinstance(value, Mapping):
         return {str(name): encode(item) for name, item in value.items()}
@@ -79,75 +83,121 @@ def _is_default(field: dataclasses.Field[Any], item: Any) -> bool:
 
 def decode(kind: Any, tree: Any, place: str) -> Any:
     """A value of the type ``kind`` out of a JSON tree; ``place`` names it in messages."""
+    return _decoder(kind)(tree, place)
+
+
+# From a JSON tree and its place to a value.
+Decoder = Callable[[Any, str], Any]
+
+
+@functools.cache
+def _decoder(kind: Any) -> Decoder:
+    """How trees of one type are read, found out once for each type."""
     origin = typing.get_origin(kind)
     if kind is Any:
-        return tree
+        return _keep
     if origin in (Union, types.UnionType):
-        return _decode_union(kind, tree, place)
+        return _union_decoder(kind)
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, tree, place)
+        return functools.partial(_decode_dataclass, kind)
     if origin is tuple:
-        return _decode_tuple(kind, tree, place)
+        return _tuple_decoder(typing.get_args(kind))
     if origin is not None and issubclass(origin, Mapping):
-        return _decode_mapping(kind, tree, place)
-    return _decode_scalar(kind, tree, place)
+        return functools.partial(_decode_mapping, _decoder(typing.get_args(kind)[1]))
+    return functools.partial(_decode_scalar, kind)
 
 
-def _decode_union(kind: Any, tree: Any, place: str) -> Any:
-    if tree is None:
-        return None
+def _keep(tree: Any, _place: str) -> Any:
+    return tree
+
+
+def _union_decoder(kind: Any) -> Decoder:
     options = [option for option in typing.get_args(kind) if option is not type(None)]
-    for option in options[:-1]:
-        try:
-            return decode(option, tree, place)
-        except InvalidInput:
-            continue
-    return decode(options[-1], tree, place)
+    *first, last = (_decoder(option) for option in options)
+
+    def read(tree: Any, place: str) -> Any:
+        if tree is None:
+            return None
+        for option in first:
+            try:
+                return option(tree, place)
+            except InvalidInput:
+                continue
+        return last(tree, place)
+
+    return read
 
 
 def _decode_dataclass(kind: Any, tree: Any, place: str) -> Any:
     if not isinstance(tree, dict):
         raise InvalidInput(f"{place} must be an object, not {_json_name(tree)}")
-    hints = _hints(kind)
     values: dict[str, Any] = {}
-    known = set()
-    for name, field in _fields(kind):
-        known.add(name)
-        if field.name == "extra":
-            continue
+    reading = _readers(kind)
+    for name, attribute, read, optional in reading:
         item = tree.get(name)
         if item is not None:
-            values[field.name] = decode(hints[field.name], item, f"{place}.{name}")
-        elif not _has_default(field):
+            values[attribute] = read(item, f"{place}.{name}")
+        elif not optional:
             raise InvalidInput(f"{place} lacks {name!r}")
-    if "extra" in hints:
+    if "extra" in _hints(kind):
+        known = {name for name, *_ in reading}
         values["extra"] = {name: item for name, item in tree.items() if name not in known}
     return kind(**values)
+
+
+@functools.cache
+def _readers(kind: Any) -> tuple[tuple[str, str, Decoder, bool], ...]:
+    """For each field but ``extra``: its JSON name, its own, its decoder, whether it may lack."""
+    hints = _hints(kind)
+    return tuple(
+        (name, field.name, _decoder(hints[field.name]), _has_default(field))
+        for name, field in _fields(kind)
+        if field.name != "extra"
+    )
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is not _MISSING or field.default_factory is not _MISSING
 
 
-def _decode_tuple(kind: Any, tree: Any, place: str) -> tuple[Any, ...]:
+def _tuple_decoder(items: tuple[Any, ...]) -> Decoder:
+    if items == (str, ...):
+        return _decode_strings
+    if items[-1] is Ellipsis:
+        return functools.partial(_decode_array, _decoder(items[0]))
+    return functools.partial(_decode_row, tuple(_decoder(item) for item in items))
+
+
+def _decode_strings(tree: Any, place: str) -> tuple[str, ...]:
+    _check_array(tree, place)
+    for index, item in enumerate(tree):
+        if type(item) is not str:
+            raise InvalidInput(f"{place}[{index}] must be str, not {_json_name(item)}")
+    return tuple(tree)
+
+
+def _decode_array(read: Decoder, tree: Any, place: str) -> tuple[Any, ...]:
+    _check_array(tree, place)
+    return tuple([read(part, f"{place}[{index}]") for index, part in enumerate(tree)])
+
+
+def _decode_row(reads: tuple[Decoder, ...], tree: Any, place: str) -> tuple[Any, ...]:
+    _check_array(tree, place)
+    if len(reads) != len(tree):
+        raise InvalidInput(f"{place} must have {len(reads)} items, not {len(tree)}")
+    pairs = zip(reads, tree, strict=True)
+    return tuple([read(part, f"{place}[{index}]") for index, (read, part) in enumerate(pairs)])
+
+
+def _check_array(tree: Any, place: str) -> None:
     if not isinstance(tree, list):
         raise InvalidInput(f"{place} must be an array, not {_json_name(tree)}")
-    items = typing.get_args(kind)
-    if items[-1] is Ellipsis:
-        items = (items[0],) * len(tree)
-    elif len(items) != len(tree):
-        raise InvalidInput(f"{place} must have {len(items)} items, not {len(tree)}")
-    return tuple(
-        decode(item, part, f"{place}[{index}]")
-        for index, (item, part) in enumerate(zip(items, tree, strict=True))
-    )
 
 
-def _decode_mapping(kind: Any, tree: Any, place: str) -> Mapping[str, Any]:
+def _decode_mapping(read: Decoder, tree: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(tree, dict):
         raise InvalidInput(f"{place} must be an object, not {_json_name(tree)}")
-    item = typing.get_args(kind)[1]
-    return {name: decode(item, part, f"{place}.{name}") for name, part in tree.items()}
+    return {name: read(part, f"{place}.{name}") for name, part in tree.items()}
 
 
 def _decode_scalar(kind: Any, tree: Any, place: str) -> Any:
