@@ -10,7 +10,7 @@ from workbench.engine.values import Capability, Diagnosis
 from workbench.linux.host import Host
 
 RUNGS: Final = {
-    "root": "root: every part works",
+    "root": "root, with namespaces and mounts",
     "rootless": "an ordinary user, in a user namespace",
     "rootless-bound-proc": "an ordinary user, in a user namespace that shares the host's /proc",
     "chroot": "root without mounts: images can be built and looked at, containers cannot run",
@@ -45,7 +45,9 @@ def _lines(host: Host) -> Iterator[Capability]:
         name="overlay file system",
         available=host.overlay,
         detail=_why(reasons, "overlay") or "layers are stacked without copying",
-        mend="keep the state directory (WORKBENCH_ROOT) on ext4, xfs or tmpfs; layers are copied"
+        mend=""
+        if host.overlay
+        else "keep the state directory (WORKBENCH_ROOT) on ext4, xfs or tmpfs; layers are copied"
         " until then",
     )
     yield from _limits(host, reasons)
@@ -64,7 +66,9 @@ def _limits(host: Host, reasons: dict[str, str]) -> Iterator[Capability]:
         name="limits (cgroups)",
         available=writable,
         detail=_why(reasons, "cgroup") or f"cgroup {host.cgroup}",
-        mend="run as root, or let systemd delegate (Delegate=yes on user@.service)",
+        mend=""
+        if writable
+        else "run as root, or let systemd delegate (Delegate=yes on user@.service)",
     )
 
 
@@ -78,7 +82,9 @@ def _identities(host: Host) -> Iterator[Capability]:
         detail="files of other users keep their owners"
         if many
         else "only root exists inside; files of other users become root's",
-        mend="apt-get install uidmap, and a line for you in /etc/subuid and /etc/subgid",
+        mend=""
+        if many
+        else "apt-get install uidmap, and a line for you in /etc/subuid and /etc/subgid",
     )
 
 
@@ -92,12 +98,14 @@ def _network(host: Host, reasons: dict[str, str]) -> Iterator[Capability]:
         return
     tool = host.slirp4netns or host.pasta
     closed = _why(reasons, "network") if tool else ""
+    mend = "chmod 0666 /dev/net/tun as root" if closed else "apt-get install slirp4netns"
+    open_ = bool(tool) and not closed
     detail = f"through {Path(tool).name}" if tool else "containers have only their loopback"
     yield Capability(
         name="networks and ports",
-        available=bool(tool) and not closed,
+        available=open_,
         detail=f"containers have only their loopback: {closed}" if closed else detail,
-        mend="chmod 0666 /dev/net/tun as root" if closed else "apt-get install slirp4netns",
+        mend="" if open_ else mend,
     )
 
 
