@@ -12,6 +12,7 @@ _TABLE: Final = (
     f"font:{SMALL}px/1.5 {SANS};color:inherit}}"
     ".wb .wb-t caption,.wb .wb-head{caption-side:top;text-align:left;font-weight:600;"
     f"font-size:13px;color:var(--wb-ink);padding:0 0 {SPACE}px;margin:0;white-space:nowrap}}"
+    ".wb p.wb-head{white-space:normal}"
     f".wb .wb-t th,.wb .wb-t td{{padding:{SPACE // 2}px {SPACE * 2}px {SPACE // 2}px 0;border:0;"
     "border-bottom:1px solid var(--wb-line);text-align:left;vertical-align:top;"
     "white-space:nowrap;max-width:none;background:none}"

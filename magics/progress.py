@@ -48,6 +48,11 @@ def _overwritten(line: str) -> str:
     return line.rstrip("\r").rpartition("\r")[2][:_LONGEST]
 
 
+def ending(*, cached: bool, layer: str) -> State:
+    """How a step that went well ended; one without a layer has nothing that a cache could keep."""
+    return "cached" if cached and layer else "done"
+
+
 @dataclass(kw_only=True)
 class Step:
     """One step of a build. ``seconds`` and ``size`` are set when it has ended."""
@@ -104,7 +109,7 @@ class Progress:
         if step is None:
             return
         self.transfers.clear()
-        step.state = "cached" if event.cached else "done"
+        step.state = ending(cached=event.cached, layer=event.image_id)
         step.seconds, step.size, step.reason = event.seconds, event.size, event.reason
 
     def end(self, state: State, outcome: str = "") -> None:

@@ -129,7 +129,11 @@ def lines(progress: Progress, event: Event) -> Iterator[str]:
         yield f"Step {event.index}/{event.total} : {event.text}\n"
     elif isinstance(event, StepFinished):
         size = f", {units.size(event.size)}" if event.size else ""
-        words = "from cache" if event.cached else f"{units.duration(event.seconds)}{size}"
+        words = (
+            "from cache"
+            if event.cached and event.image_id
+            else f"{units.duration(event.seconds)}{size}"
+        )
         yield f" ---> {words}\n"
     elif isinstance(event, Notice):
         yield f"{event.message}\n"

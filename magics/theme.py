@@ -71,6 +71,8 @@ def themed() -> str:
     return (
         f".wb{{{variables(LIGHT, follow=True)}color:var(--wb-ink);"
         f"font:{TEXT}px/1.5 {SANS};max-width:1100px;margin:{SPACE // 2}px 0;"
+        # In JupyterLab, as far in as the text of a cell's source and of its streams.
+        f"padding-left:calc(var(--jp-code-padding,0px) + 2px);"
         f"-webkit-text-size-adjust:100%}}"
         f"{_DARK_PLACES}{{{variables(DARK, follow=True)}}}"
     )

@@ -18,24 +18,32 @@ _AGES: Final = (
 
 
 def size(count: float) -> str:
-    """Bytes with three significant digits: ``77.8 MB``."""
+    """Bytes with three significant digits, so that columns line up: ``77.8 MB``, ``29.0 MB``."""
+    value, unit = _scaled(count)
+    return f"{_three_digits(value) if unit else int(value)} {_UNITS[unit]}"
+
+
+def tick(count: float) -> str:
+    """Bytes at a mark of an axis, without zeros that say nothing: ``20 MB``."""
+    value, unit = _scaled(count)
+    return f"{value:.3g} {_UNITS[unit]}"
+
+
+def _scaled(count: float) -> tuple[float, int]:
     value, unit = float(count), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
-    return f"{_significant(value) if unit else int(value)} {_UNITS[unit]}"
+    return value, unit
 
 
-def _significant(value: float) -> str:
-    """Three digits, without zeros after the point that say nothing."""
-    text = (
-        f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
-    )
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _three_digits(value: float) -> str:
+    places = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{places}f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``0.04 s``, ``3.2 s``, ``1 min 12 s`` or ``2 h 3 min``."""
-    if seconds < 0.995:
+    """Seconds as ``0.04 s``, ``3.21 s``, ``12.5 s``, ``1 min 12 s`` or ``2 h 3 min``."""
+    if seconds < 9.995:
         return f"{seconds:.2f} s"
     if seconds < 59.95:
         return f"{seconds:.1f} s"

@@ -21,7 +21,7 @@ INFO: Final = f"{NAME}-{VERSION}.dist-info"
 MODULE: Final = '''"""Draw a text as a postcard."""
 
 
-def card(text: str, width: int = 46) -> str:
+def card(text: str, width: int = 40) -> str:
     """The lines of ``text`` in a frame with a stamp."""
     lines = [line[: width - 4] for line in text.splitlines()]
     edge = "─" * (width - 2)

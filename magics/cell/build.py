@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from magics import units
-from magics.progress import Progress, Step
+from magics.progress import Progress, State, Step, ending
 from magics.progress_view import html, text
 from magics.tables import Column, Table
 
@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
     from workbench import BuildResult, Image, StepRecord
 
+
+def _state(step: StepRecord) -> State:
+    return ending(cached=step.cached, layer=step.layer)
+
+
 COLUMNS: tuple[Column[StepRecord], ...] = (
     Column(key="index", title="#", kind="count", value=lambda step: step.index),
     Column(key="line", title="Line", kind="count", value=lambda step: step.line),
     Column(key="instruction", title="Instruction", kind="code", value=lambda step: step.text),
-    Column(key="cached", title="From cache", kind="yes", value=lambda step: step.cached),
+    Column(key="state", title="State", kind="status", value=_state),
     Column(key="reason", title="Why it ran", kind="text", value=lambda step: step.reason),
     Column(key="started", title="Began after", kind="seconds", value=lambda step: step.started),
     Column(key="seconds", title="Time", kind="seconds", value=lambda step: step.seconds),
-    Column(key="size", title="Size", kind="bytes", value=lambda step: step.size),
+    Column(key="size", title="Size", kind="bytes", value=lambda step: step.size or None),
+    Column(key="cached", title="", kind="yes", value=lambda step: step.cached, shown=False),
 )
 
 
@@ -78,7 +84,7 @@ class Build:
                 text=record.text,
                 line=record.line,
                 begun=0.0,
-                state="cached" if record.cached else "done",
+                state=_state(record),
                 seconds=record.seconds,
                 size=record.size,
                 reason=record.reason,

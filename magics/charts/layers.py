@@ -95,7 +95,7 @@ def _tick(value: float, limit: float, height: int) -> str:
         f'<line x1="{x}" x2="{x}" y1="{_TOP - 4}" y2="{bottom}" '
         'style="stroke:var(--wb-line);stroke-width:1"/>'
         + text(
-            x, 14, units.size(value),
+            x, 14, units.tick(value),
             style=f"fill:var(--wb-muted);font-size:{SMALL}px",
             anchor="start" if value == 0 else "middle",
         )

@@ -51,7 +51,7 @@ def test_the_drawing_has_a_name_and_a_description() -> None:
     assert svg.attrib["role"] == "img"
     ids = svg.attrib["aria-labelledby"].split()
     assert [svg.find(f"*[@id='{one}']") is not None for one in ids] == [True, True]
-    assert "80 MB in all" in (svg.findtext("title") or "")
+    assert "80.0 MB in all" in (svg.findtext("title") or "")
 
 
 def test_two_drawings_of_one_page_do_not_share_ids() -> None:
@@ -75,4 +75,4 @@ def test_a_saved_drawing_stands_alone(tmp_path: Path) -> None:
 
 def test_the_words_tell_the_same() -> None:
     text = draw("app:latest", STEPS).text()
-    assert "▒" in text and "█" in text and "60 MB" in text
+    assert "▒" in text and "█" in text and "60.0 MB" in text

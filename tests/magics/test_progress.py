@@ -46,17 +46,25 @@ def test_the_running_step_shows_its_output_and_a_finished_one_does_not() -> None
     assert "step 1 of 2" in picture and 'aria-valuenow="0"' in picture
     progress.take(StepFinished(index=1, cached=False, seconds=1.25, size=2_000_000))
     picture = html(progress)
-    assert "compiling" not in picture and "1.2 s" in picture and "2 MB" in picture
+    assert "compiling" not in picture and "1.25 s" in picture and "2.00 MB" in picture
     assert 'aria-valuenow="1"' in picture
 
 
 def test_cached_steps_say_so() -> None:
     progress = Progress(title="Build")
     progress.take(started())
-    progress.take(StepFinished(index=1, cached=True, size=5))
+    progress.take(StepFinished(index=1, cached=True, size=5, image_id="0123456789ab"))
     progress.end("done", "image abc")
     assert "2 steps · 1 from cache" in html(progress) and "cached" in text(progress)
     assert "image abc" in text(progress)
+
+
+def test_a_step_without_a_layer_is_done_since_nothing_of_it_is_kept() -> None:
+    progress = Progress(title="Build")
+    progress.take(started(text='CMD ["true"]'))
+    progress.take(StepFinished(index=1, cached=True))
+    progress.end("done")
+    assert "from cache" not in html(progress) and "done" in text(progress)
 
 
 def test_failing_and_stopping_leave_the_step_marked_with_its_last_lines() -> None:
@@ -81,7 +89,7 @@ def test_transfers_show_bytes_and_go_when_the_step_ends() -> None:
             id="sha256:" + "ab" * 32, state="Downloading", current=1_500_000, total=3_000_000
         )
     )
-    assert "1.5 MB of 3 MB" in html(progress)
+    assert "1.50 MB of 3.00 MB" in html(progress)
     progress.take(StepFinished(index=1, cached=False))
     assert "Downloading" not in html(progress)
 

@@ -84,6 +84,7 @@ def test_the_text_of_a_build_in_a_terminal(
     assert "Step 2/2 : RUN hello\ndoing hello\n ---> " in shown
     built = shell.user_ns["built"]
     assert built.names == ("app:latest",) and built.df["cached"].tolist()[1] is False
+    assert built.df["state"].tolist() == ["done", "done"]
     assert "Build of app:latest" in built.text() and "Build of app:latest" in built.html()
 
 

@@ -12,9 +12,9 @@ from magics import units
 @pytest.mark.parametrize(
     "count,words",
     [
-        (0, "0 B"), (532, "532 B"), (999, "999 B"), (1000, "1 kB"), (1234, "1.23 kB"),
-        (77_812_345, "77.8 MB"), (999_400, "999 kB"), (999_600, "1 MB"), (48_600_000, "48.6 MB"),
-        (123_456_789_012, "123 GB"), (100_000, "100 kB"), (9_996, "10 kB"),
+        (0, "0 B"), (532, "532 B"), (999, "999 B"), (1000, "1.00 kB"), (1234, "1.23 kB"),
+        (77_812_345, "77.8 MB"), (999_400, "999 kB"), (999_600, "1.00 MB"), (48_600_000, "48.6 MB"),
+        (123_456_789_012, "123 GB"), (100_000, "100 kB"), (9_996, "10.0 kB"),
     ],
 )  # fmt: skip
 def test_sizes_have_three_digits(count: int, words: str) -> None:
@@ -22,8 +22,16 @@ def test_sizes_have_three_digits(count: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "count,words", [(0, "0 B"), (500, "500 B"), (2500, "2.5 kB"), (20_000_000, "20 MB")]
+)
+def test_marks_of_an_axis_have_no_zeros_behind(count: int, words: str) -> None:
+    assert units.tick(count) == words
+
+
+@pytest.mark.parametrize(
     "seconds,words",
-    [(0, "0.00 s"), (0.04, "0.04 s"), (0.999, "1.0 s"), (3.21, "3.2 s"), (59.97, "1 min 0 s"),
+    [(0, "0.00 s"), (0.04, "0.04 s"), (0.999, "1.00 s"), (3.21, "3.21 s"),
+     (12.54, "12.5 s"), (59.97, "1 min 0 s"),
      (72, "1 min 12 s"), (7380, "2 h 3 min")],
 )  # fmt: skip
 def test_durations(seconds: float, words: str) -> None:

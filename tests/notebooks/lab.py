@@ -77,7 +77,7 @@ class Lab:
         path.write_text(json.dumps(values), "utf-8")
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline and self._server.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/api/status", timeout=2):

@@ -58,7 +58,7 @@ def test_the_quickstart_in_jupyterlab(page: Any, lab: Lab) -> None:
     assert _errors(page) == 1, "only the cell that fails on purpose may fail"
     chart = page.locator("svg[role=img]")
     assert chart.count() == 1 and "Layers of hello" in (chart.locator("title").first.text_content())
-    assert page.get_by_text("6 from cache").count() == 1
+    assert page.get_by_text("4 from cache").count() == 1
     _picture(page, "quickstart-light")
     _picture(page, "quickstart-narrow", width=480)
 
@@ -73,8 +73,8 @@ def test_the_quickstart_in_jupyterlab(page: Any, lab: Lab) -> None:
 def _open(page: Any, lab: Lab) -> None:
     page.set_viewport_size({"width": 1280, "height": 6000})
     page.goto(f"{lab.url}/lab/tree/00-quickstart.ipynb?reset")
-    page.locator(".jp-Notebook").wait_for(timeout=60_000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
+    page.locator(".jp-Notebook").wait_for(timeout=180_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=180_000)
     # The file browser takes a quarter of the width and says nothing here.
     if page.locator(".jp-DirListing").first.is_visible():
         page.keyboard.press("Control+b")
@@ -106,5 +106,12 @@ def _colour(page: Any) -> list[int]:
 def _picture(page: Any, name: str, *, width: int = 1280) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     page.set_viewport_size({"width": width, "height": 6000})
+    page.wait_for_timeout(800)
+    # As high as what is inside, so that nothing is cut off.
+    inside = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')]"
+        ".map(panel => panel.scrollHeight))"
+    )
+    page.set_viewport_size({"width": width, "height": inside + 160})
     page.wait_for_timeout(800)
     page.screenshot(path=str(ARTIFACTS / f"{name}.png"))

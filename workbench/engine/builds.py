@@ -195,6 +195,7 @@ def _step(outcome: StepOutcome) -> StepRecord:
         started=outcome.started,
         seconds=outcome.seconds,
         size=outcome.size,
+        layer=outcome.digest,
         stage=outcome.stage,
         output_tail=outcome.output_tail,
     )

@@ -123,7 +123,8 @@ class StepRecord:
     """One step of a build, for tables and pictures.
 
     ``line`` counts from 1 in the Dockerfile; ``reason`` says why it ran (empty when cached);
-    ``started`` is seconds after the build began, ``seconds`` its duration; ``size`` bytes added.
+    ``started`` is seconds after the build began, ``seconds`` its duration; ``size`` bytes added;
+    ``layer`` the digest of the layer it left, empty for steps that leave none (FROM, settings).
     """
 
     index: int
@@ -134,6 +135,7 @@ class StepRecord:
     started: float
     seconds: float
     size: int
+    layer: str = ""
     stage: str = ""
     output_tail: str = ""
 

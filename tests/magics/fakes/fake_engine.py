@@ -168,13 +168,17 @@ class FakeBuilds:
             self._cache.add(chain)
             seconds = 0.0 if cached else time.monotonic() - started
             reason = "" if cached else "never run before"
+            layer = str(image.layers[-1].diff_id) if size else ""
             report(
-                StepFinished(index=index, cached=cached, reason=reason, seconds=seconds, size=size)
-            )
+                StepFinished(
+                    index=index, cached=cached, reason=reason, seconds=seconds, size=size,
+                    image_id=layer.partition(":")[2][:12],
+                )
+            )  # fmt: skip
             records.append(
                 StepRecord(
                     index=index, line=index, text=line, cached=cached, reason=reason,
-                    started=started - begun, seconds=seconds, size=size,
+                    started=started - begun, seconds=seconds, size=size, layer=layer,
                 )
             )  # fmt: skip
         references = tuple(self._images.keep(tag, image) for tag in tags)
