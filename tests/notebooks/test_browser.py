@@ -105,13 +105,13 @@ def _colour(page: Any) -> list[int]:
 
 def _picture(page: Any, name: str, *, width: int = 1280) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
-    page.set_viewport_size({"width": width, "height": 6000})
+    page.set_viewport_size({"width": width, "height": 9000})
     page.wait_for_timeout(800)
-    # As high as what is inside, so that nothing is cut off.
-    inside = page.evaluate(
-        "Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')]"
-        ".map(panel => panel.scrollHeight))"
+    # Down to the last cell: nothing is cut off, and nothing empty follows.
+    end = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.jp-Cell')]"
+        ".map(cell => cell.getBoundingClientRect().bottom))"
     )
-    page.set_viewport_size({"width": width, "height": inside + 160})
+    page.set_viewport_size({"width": width, "height": round(end) + 60})
     page.wait_for_timeout(800)
     page.screenshot(path=str(ARTIFACTS / f"{name}.png"))
