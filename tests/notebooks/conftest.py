@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(real_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of ``notebooks/``, whose kernels import this tree."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     target = tmp_path / "notebooks"
