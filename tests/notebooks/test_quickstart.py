@@ -39,6 +39,10 @@ def test_the_quickstart_runs(folder: Path) -> None:
     assert "Layers of hello" in of("%layers")
     assert "a_package_that_nobody_wrote" in of("%%dockerfile -t broken")
     assert "hello:latest" in of("%images")
+    # With or without a network, the notebook says in words what came of PyPI.
+    tried, built = of("from magics.errors"), of("textbook")
+    assert ("PyPI answers" in tried) != ("cannot install from PyPI" in tried)
+    assert ("Skipped" in built) == ("cannot install from PyPI" in tried)
 
 
 def _text(cell: Any) -> str:
