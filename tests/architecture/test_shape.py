@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,11 @@ def test_no_print_no_bare_except_and_one_reader_of_the_environment(
         if reads and path != "workbench/config.py":
             wrong.append(f"{path}:{node.lineno} reads the environment")
     assert not wrong
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
+    """pytest passes over folders named "build", among others, unless it is told not to."""
+    passed_over = pytestconfig.getini("norecursedirs")
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    names = {part for folder in folders for part in folder.relative_to(ROOT).parts}
+    assert not [name for name in names for glob in passed_over if fnmatch(name, glob)]
