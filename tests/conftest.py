@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A skip that did not go through ``require`` breaks the promise of WORKBENCH_REQUIRE=all too."""
+    """A skip that did not go through ``require`` breaks WORKBENCH_REQUIRE=all as well."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     if skipped and os.environ.get("WORKBENCH_REQUIRE") == "all":
