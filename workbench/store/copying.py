@@ -9,7 +9,6 @@ bound read only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from workbench.linux.mount import Mount
@@ -17,18 +16,16 @@ from workbench.store.capture import Member, Notice
 from workbench.store.clone import clone_tree
 from workbench.store.compare import changed_members
 from workbench.store.options import Whiteouts, ignore
-from workbench.store.records import Record, Records, remembered_usage
-from workbench.store.snapshots import Kind, SnapshotInfo, Usage
+from workbench.store.recorded import RecordedSnapshotter
+from workbench.store.records import Record
+from workbench.store.snapshots import Kind
 
 
-class CopyingSnapshotter:
+class CopyingSnapshotter(RecordedSnapshotter):
     """A ``Snapshotter`` of plain directories. ``usage`` counts the whole tree."""
 
     whiteouts = Whiteouts.DELETE
     user_attributes = False
-
-    def __init__(self, root: Path) -> None:
-        self._records = Records(root)
 
     def prepare(self, key: str, parent: str | None) -> list[Mount]:
         return self._mounts(self._records.create(key, parent, Kind.ACTIVE, _copy))
@@ -66,34 +63,6 @@ class CopyingSnapshotter:
     def members(self, key: str, *, notice: Notice = ignore) -> Iterator[Member]:
         record = self._records.find(key)
         return changed_members(self._parent(record), self._tree(record), notice=notice)
-
-    def usage(self, key: str) -> Usage:
-        return remembered_usage(self._records.find(key), self._records.access)
-
-    def info(self, key: str) -> SnapshotInfo:
-        return self._records.info(key)
-
-    def exists(self, key: str) -> bool:
-        record = self._records.get(key)
-        return record is not None and self._records.refresh(record)
-
-    def remove(self, key: str, *, wait: bool = True, unused_since: float | None = None) -> bool:
-        return self._records.remove(key, wait=wait, unused_since=unused_since)
-
-    def walk(self) -> Iterator[SnapshotInfo]:
-        return self._records.walk()
-
-    def exclusive(self, name: str) -> AbstractContextManager[object]:
-        return self._records.exclusive(name)
-
-    def try_exclusive(self, name: str) -> AbstractContextManager[int | None]:
-        return self._records.try_exclusive(name)
-
-    def sweep(self) -> int:
-        return self._records.sweep()
-
-    def damaged(self) -> Iterator[tuple[str, str]]:
-        return self._records.damaged()
 
 
 def _copy(path: Path, parent: Path | None) -> None:

@@ -11,18 +11,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from workbench.linux.mount import Mount
 from workbench.store.access import TreeAccess
 from workbench.store.capture import Member, Notice
 from workbench.store.options import Whiteouts, ignore
-from workbench.store.records import Record, Records, remembered_usage
-from workbench.store.snapshots import Kind, SnapshotInfo, Usage
+from workbench.store.recorded import RecordedSnapshotter
+from workbench.store.records import Record
+from workbench.store.snapshots import Kind
 
 
-class OverlaySnapshotter:
+class OverlaySnapshotter(RecordedSnapshotter):
     """A ``Snapshotter`` over overlayfs. ``userxattr`` is for mounts made without root, ``access``
     for trees whose files this process may not read or remove itself."""
 
@@ -31,7 +32,7 @@ class OverlaySnapshotter:
     def __init__(
         self, root: Path, *, userxattr: bool = False, access: TreeAccess | None = None
     ) -> None:
-        self._records = Records(root, access)
+        super().__init__(root, access)
         self.user_attributes = userxattr
 
     def prepare(self, key: str, parent: str | None) -> list[Mount]:
@@ -83,34 +84,6 @@ class OverlaySnapshotter:
     def members(self, key: str, *, notice: Notice = ignore) -> Iterator[Member]:
         access = self._records.access
         return access.members(self.changes(key), lowers=self.lowers(key), notice=notice)
-
-    def usage(self, key: str) -> Usage:
-        return remembered_usage(self._records.find(key), self._records.access)
-
-    def info(self, key: str) -> SnapshotInfo:
-        return self._records.info(key)
-
-    def exists(self, key: str) -> bool:
-        record = self._records.get(key)
-        return record is not None and self._records.refresh(record)
-
-    def remove(self, key: str, *, wait: bool = True, unused_since: float | None = None) -> bool:
-        return self._records.remove(key, wait=wait, unused_since=unused_since)
-
-    def walk(self) -> Iterator[SnapshotInfo]:
-        return self._records.walk()
-
-    def exclusive(self, name: str) -> AbstractContextManager[object]:
-        return self._records.exclusive(name)
-
-    def try_exclusive(self, name: str) -> AbstractContextManager[int | None]:
-        return self._records.try_exclusive(name)
-
-    def sweep(self) -> int:
-        return self._records.sweep()
-
-    def damaged(self) -> Iterator[tuple[str, str]]:
-        return self._records.damaged()
 
 
 def _escape(path: str, special: str) -> str:
