@@ -55,7 +55,6 @@ class Engine:
     def __init__(self, config: Config, host: Host) -> None:
         """Wiring, nothing else: use ``open``."""
         directory = StateDirectory(root=config.root)
-        directory.make()
         database = Database(directory.database)
         rows = containers.Containers(database)
         happenings = Happenings(events.Events(database))
@@ -100,7 +99,6 @@ class Engine:
         self.system = System(host, config.root)
         self._database = database
         self._happenings = happenings
-        self._networking = networking
         self._driver = driver
         self._recovery = Recovery(directory, rows, inventory, ending, snapshotter)
 

@@ -74,7 +74,7 @@ class Containers:
 
     def _create(self, options: RunOptions, report: Report) -> ContainerRecord:
         record = self._creator.create(options, report=report)
-        self._happened(record, "create")
+        self._happenings.of_container(record, "create")
         return record
 
     def start(self, name: str) -> None:
@@ -118,7 +118,7 @@ class Containers:
         if not self._inventory.observe(record).running:
             raise NotModified(f"container {name} is not running")
         self._ending.stop(record, timeout)
-        self._happened(record, "stop")
+        self._happenings.of_container(record, "stop")
 
     def kill(self, name: str, signal: str | int = "KILL") -> None:
         """Send a signal to its first process. Raises Conflict unless it runs."""
@@ -126,21 +126,21 @@ class Containers:
         number = signal_number(signal)
         with self._session(record, "kill") as session:
             session.signal(number)
-        self._happened(record, "kill", {"signal": str(number)})
+        self._happenings.of_container(record, "kill", signal=str(number))
 
     def restart(self, name: str, timeout: float | None = None) -> None:
         record = self._inventory.find(name)
         if self._inventory.observe(record).running:
             self._ending.stop(record, timeout)
         self._starter.start(self._inventory.again(record))
-        self._happened(record, "restart")
+        self._happenings.of_container(record, "restart")
 
     def pause(self, name: str) -> None:
         """Freeze all its processes. Raises Conflict, or Unsupported without a freezer."""
         record = self._inventory.find(name)
         with self._session(record, "pause") as session:
             session.pause()
-        self._happened(record, "pause")
+        self._happenings.of_container(record, "pause")
 
     def unpause(self, name: str) -> None:
         record = self._inventory.find(name)
@@ -148,13 +148,13 @@ class Containers:
             raise Conflict(f"Container {record.id} is not paused")
         with self._session(record, "unpause") as session:
             session.resume()
-        self._happened(record, "unpause")
+        self._happenings.of_container(record, "unpause")
 
     def rename(self, name: str, new_name: str) -> None:
         """Raises Conflict where the name is taken."""
         record = self._inventory.find(name)
         self._inventory.rename(record, check_name(new_name))
-        self._happened(record, "rename", {"oldName": record.name, "name": new_name})
+        self._happenings.of_container(record, "rename", oldName=record.name, name=new_name)
 
     def resize(self, name: str, rows: int, columns: int) -> None:
         """Tell its terminal how large it is, in character cells."""
@@ -195,9 +195,3 @@ class Containers:
                 f"cannot {verb} container: {record.name}: container {record.id} is not running"
             )
         return self._starter.connect(record)
-
-    def _happened(
-        self, record: ContainerRecord, action: str, more: dict[str, str] | None = None
-    ) -> None:
-        attributes = {"name": record.name, "image": record.image, **(more or {})}
-        self._happenings.add("container", action, record.id, attributes)

@@ -40,6 +40,16 @@ DEFAULT_STOP_TIMEOUT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Draft:
+    """A container on its way: what was asked, of which image, and what that came to."""
+
+    options: RunOptions
+    image: Image
+    plan: MountPlan
+    settled: Settled
+
+
+@dataclass(frozen=True, slots=True)
 class Creator:
     """Makes containers. Everything it holds is handed in by the engine.
 
@@ -64,28 +74,21 @@ class Creator:
         id = new_id()
         self.networking.check(options)
         plan = self.mounting.plan(options, image)
-        settled = self._settle(id, options, image, plan)
+        draft = _Draft(options, image, plan, self._settle(id, options, image, plan))
         # Whoever recovers may tell one that is being made from one whose maker died by the lock.
         with held(self.directory.lock(id)):
             try:
-                record = self._add(id, options, image, settled)
-                self._fill(record, options, image, settled, plan)
+                record = self._add(id, draft)
+                self._fill(record, draft)
             except BaseException:
                 self.directory.lock(id).unlink()
                 raise
         return record
 
-    def _fill(
-        self,
-        record: ContainerRecord,
-        options: RunOptions,
-        image: Image,
-        settled: Settled,
-        plan: MountPlan,
-    ) -> None:
+    def _fill(self, record: ContainerRecord, draft: _Draft) -> None:
         try:
-            self.mounting.use(plan, record.id)
-            self._make(record, options, image, settled, plan)
+            self.mounting.use(draft.plan, record.id)
+            self._make(record, draft)
         except BaseException:
             self.discard(record)
             raise
@@ -114,8 +117,9 @@ class Creator:
             exposed=tuple(sorted({*config.exposed_ports, *options.networking.expose})),
         )
 
-    def _add(self, id: str, options: RunOptions, image: Image, settled: Settled) -> ContainerRecord:
+    def _add(self, id: str, draft: _Draft) -> ContainerRecord:
         """Write the row, under the wanted name or under a random one that is free."""
+        options = draft.options
         tries = 1 if options.name else _NAME_TRIES
         while True:
             tries -= 1
@@ -123,10 +127,10 @@ class Creator:
                 id=id,
                 name=check_name(options.name) if options.name else random_name(),
                 image=options.image,
-                image_id=image.id,
-                manifest=codec.dumps(image.descriptor).decode(),
+                image_id=draft.image.id,
+                manifest=codec.dumps(draft.image.descriptor).decode(),
                 options=codec.dumps(options).decode(),
-                settled=codec.dumps(settled).decode(),
+                settled=codec.dumps(draft.settled).decode(),
                 created_ns=time.time_ns(),
             )
             try:
@@ -137,31 +141,17 @@ class Creator:
             else:
                 return record
 
-    def _make(
-        self,
-        record: ContainerRecord,
-        options: RunOptions,
-        image: Image,
-        settled: Settled,
-        plan: MountPlan,
-    ) -> None:
+    def _make(self, record: ContainerRecord, draft: _Draft) -> None:
         where = self.directory.container(record.id)
         (where / "rootfs").mkdir(mode=0o700, parents=True)
-        mounts = self.snapshotter.prepare(record.id, settled.chain or None)
-        self.networking.write_files(where, options, settled.hostname)
-        inputs = self.inputs(record, options, image, settled, plan)
-        Bundle.write(where, assemble(inputs), tuple(mounts))
-        self._monitor_settings(record, options, image, settled).write(where)
+        mounts = self.snapshotter.prepare(record.id, draft.settled.chain or None)
+        self.networking.write_files(where, draft.options, draft.settled.hostname)
+        Bundle.write(where, assemble(self._inputs(record, draft)), tuple(mounts))
+        self._monitor_settings(record, draft).write(where)
 
-    def inputs(
-        self,
-        record: ContainerRecord,
-        options: RunOptions,
-        image: Image,
-        settled: Settled,
-        plan: MountPlan,
-    ) -> Inputs:
+    def _inputs(self, record: ContainerRecord, draft: _Draft) -> Inputs:
         """Everything that the specification depends on."""
+        options, image = draft.options, draft.image
         user = resolve_user(
             options.user or image.config.config.user,
             self.images.text_file(image, "/etc/passwd"),
@@ -175,15 +165,13 @@ class Creator:
             host=self.host,
             directory=self.directory.container(record.id),
             user=user,
-            hostname=settled.hostname,
-            mounts=plan.resolved,
+            hostname=draft.settled.hostname,
+            mounts=draft.plan.resolved,
             joined=self.networking.joined(options),
-            files=self.networking.files(options),
         )
 
-    def _monitor_settings(
-        self, record: ContainerRecord, options: RunOptions, image: Image, settled: Settled
-    ) -> MonitorSettings:
+    def _monitor_settings(self, record: ContainerRecord, draft: _Draft) -> MonitorSettings:
+        options, settled = draft.options, draft.settled
         restart = options.restart
         return MonitorSettings(
             id=record.id,
@@ -194,7 +182,7 @@ class Creator:
             stop_signal=settled.stop_signal,
             stop_timeout=settled.stop_timeout,
             restart=RestartSettings(policy=restart.name, maximum=restart.maximum),
-            healthcheck=_healthcheck(options, image.config.config.healthcheck),
+            healthcheck=_healthcheck(options, draft.image.config.config.healthcheck),
             on_exit=(*self.on_exit, record.id) if self._leaves_work(options) else (),
         )
 

@@ -33,7 +33,7 @@ def _lines(host: Host) -> Iterator[Capability]:
     yield Capability(
         name="images and builds",
         available=True,
-        detail="the store, the analysis and every instruction but RUN work everywhere",
+        detail="the store and every instruction but RUN work everywhere",
     )
     yield Capability(
         name="containers",

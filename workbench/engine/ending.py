@@ -76,8 +76,7 @@ class Ending:
         )
         self._networking.detach(record)
         if fresh:
-            attributes = {"name": record.name, "image": record.image, "exitCode": str(end.code)}
-            self._happenings.add("container", "die", record.id, attributes)
+            self._happenings.of_container(record, "die", exitCode=str(end.code))
 
     def reap(self, record: ContainerRecord) -> None:
         """What is left to do for a container that ended unattended: also ``--rm``.
@@ -100,5 +99,4 @@ class Ending:
             wait_until_free(where / PID_FILE, _DEPARTURE_SECONDS)
             self._networking.detach(record)
             self._creator.discard(record, volumes=volumes)
-        attributes = {"name": record.name, "image": record.image}
-        self._happenings.add("container", "destroy", record.id, attributes)
+        self._happenings.of_container(record, "destroy")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from workbench.events import Lifecycle
+from workbench.state.containers import ContainerRecord
 from workbench.state.events import EventRow, Events
 
 _POLL_SECONDS: Final = 0.1
@@ -23,6 +24,11 @@ class Happenings:
     ) -> None:
         """Write one event down."""
         self._events.add(type, action, actor, attributes or {})
+
+    def of_container(self, record: ContainerRecord, action: str, **more: str) -> None:
+        """Write down what happened to a container, with the attributes that all of these have."""
+        attributes = {"name": record.name, "image": record.image, **more}
+        self.add("container", action, record.id, attributes)
 
     def watch(
         self, *, since: float | None = None, until: float | None = None, follow: bool = False

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from workbench.engine.layout import StateDirectory
 from workbench.engine.networking import Networking
 from workbench.engine.observe import Observation, moment, observe
-from workbench.engine.options import RunOptions
 from workbench.engine.settled import Settled
 from workbench.engine.values import ContainerInfo, LogLine
 from workbench.errors import Conflict, ContainerNotFound
@@ -60,7 +59,6 @@ class Inventory:
         )
 
     def info(self, record: ContainerRecord) -> ContainerInfo:
-        options = codec.loads(RunOptions, record.options)
         settled = codec.loads(Settled, record.settled)
         seen = self.observe(record)
         return ContainerInfo(
@@ -79,7 +77,7 @@ class Inventory:
             error=seen.error,
             health=seen.health,
             restarts=seen.restarts,
-            ports=self._networking.published(record, options),
+            ports=self._networking.published(record),
             networks=self._networking.endpoints(record),
             mounts=settled.mounts,
             labels=settled.labels,

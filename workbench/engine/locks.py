@@ -9,35 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from workbench.store.locks import file_lock
+
 
 @contextmanager
 def held(path: Path, *, remove: bool = False) -> Iterator[None]:
-    """Hold the lock at ``path``; ``remove`` takes the file away at the end.
-
-    A process that waited for a file which was removed meanwhile starts anew on the next one.
-    """
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the lock at ``path``; ``remove`` takes the file away at the end."""
+    with file_lock(path):
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if _same(fd, path):
-                break
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-    try:
-        yield
-    finally:
-        if remove:
-            path.unlink(missing_ok=True)
-        os.close(fd)
-
-
-def _same(fd: int, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.fstat(fd).st_ino == path.stat().st_ino
-    return False
+            yield
+        finally:
+            if remove:
+                path.unlink(missing_ok=True)
 
 
 def wait_until_free(path: Path, seconds: float) -> bool:

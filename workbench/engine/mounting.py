@@ -18,15 +18,11 @@ from workbench.state.containers import Containers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """``resolved`` goes into the specification, ``shown`` into inspect; ``volumes`` are names.
-
-    ``fresh`` are anonymous volumes that were made for this plan.
-    """
+    """``resolved`` goes into the specification, ``shown`` into inspect; ``volumes`` are names."""
 
     resolved: tuple[ResolvedMount, ...] = ()
     shown: tuple[MountInfo, ...] = ()
     volumes: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
 
 
 class Mounting:
@@ -42,12 +38,11 @@ class Mounting:
         The image's VOLUMEs become anonymous volumes unless something is mounted there.
         """
         asked = self._asked(options, image)
-        resolved, shown, volumes, fresh = [], [], [], []
+        resolved, shown, volumes = [], [], []
         for mount in asked:
             if mount.type == "volume":
-                name, made = self._volumes.for_mount(mount, image)
+                name = self._volumes.for_mount(mount, image)
                 volumes.append(name)
-                fresh += [name] if made else []
                 source = str(self._volumes.path(name, mount.subpath))
                 shown.append(_shown(mount, source, name))
                 resolved.append(_bind(mount, source))
@@ -62,7 +57,6 @@ class Mounting:
             resolved=tuple(resolved),
             shown=tuple(shown),
             volumes=tuple(volumes),
-            fresh=tuple(fresh),
         )
 
     def _asked(self, options: RunOptions, image: Image) -> list[MountOption]:

@@ -13,8 +13,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
+from workbench.engine.host_files import host_hosts, host_resolvers
 from workbench.engine.names import new_id
 from workbench.engine.network_facts import endpoint_json, parse_endpoint, parse_network
 from workbench.engine.networks import DEFAULT, Networks, endpoint_info
@@ -26,16 +26,12 @@ from workbench.errors import Conflict, InvalidInput, Unsupported
 from workbench.linux.host import Host
 from workbench.monitor.record import read_run
 from workbench.network import addresses, files, names, ports, slirp
-from workbench.network.bridge import BridgeDriver
 from workbench.network.driver import Endpoint, Network, NetworkDriver, Publication
 from workbench.network.gate import Gate
 from workbench.oci import codec
 from workbench.state.containers import ContainerRecord, Containers
 from workbench.state.networks import EndpointRecord, PortRecord
 from workbench.state.networks import Networks as Records
-
-FILES: Final = ("hosts", "hostname", "resolv.conf")
-_RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
 class Networking:
@@ -111,10 +107,6 @@ class Networking:
         pid = _pid_of(self._directories / record.id)
         return f"/proc/{pid}/ns/{file}" if pid else ""
 
-    def files(self, options: RunOptions) -> tuple[str, ...]:
-        """Which of /etc/hosts, hostname and resolv.conf are the container's own."""
-        return FILES
-
     def write_files(self, where: Path, options: RunOptions, hostname: str) -> None:
         """The three files as they are before an address is known."""
         (where / "hostname").write_text(files.hostname_file(hostname))
@@ -126,7 +118,7 @@ class Networking:
         asked = files.ResolverOptions(
             servers=network.dns, search=network.dns_search, options=network.dns_options
         )
-        host = files.parse_resolvers(_text(_RESOLV_CONF))
+        host = host_resolvers()
         if network.mode == "host":
             return files.host_resolv_conf(host, asked)
         if self._host.rootless:
@@ -143,7 +135,7 @@ class Networking:
         gateway = self._gateway(network) if self.attaches(options) else "127.0.0.1"
         extra = [files.parse_extra_host(line, gateway=gateway) for line in network.extra_hosts]
         if network.mode == "host":
-            text = files.host_hosts_file(_text(Path("/etc/hosts")), extra)
+            text = files.host_hosts_file(host_hosts(), extra)
         else:
             text = files.hosts_file(files.own_hosts(own, hostname, network.domainname), extra)
         # In place: the file is mounted into the container, which would keep a replaced one.
@@ -156,10 +148,6 @@ class Networking:
         return str(subnet.gateway) if subnet and subnet.gateway else ""
 
     # -- around a run
-
-    def prepare(self, record: ContainerRecord, options: RunOptions, where: Path) -> None:
-        """Before its processes: forget what an earlier run left in the facts."""
-        self.detach(record)
 
     def attach(self, record: ContainerRecord, options: RunOptions, pid: int) -> tuple[str, ...]:
         """Join its networks; what the user should know about it.
@@ -323,18 +311,19 @@ class Networking:
         if rows and self._driver is not None:
             with contextlib.suppress(OSError):
                 self._gate.withdraw(record.id)
-            known = {row.id: parse_network(row.document) for row in self._records.all()}
+            known = self._known()
             for row in rows:
                 endpoint, _ = parse_endpoint(row.document)
                 self._driver.detach(known[row.network_id], endpoint, ended=True)
                 self._records.remove_endpoint(row.network_id, record.id)
-        self._records.free_ports(record.id)
+        if self._records.ports(record.id):
+            self._records.free_ports(record.id)
 
     # -- looking
 
-    def published(self, record: ContainerRecord, options: RunOptions) -> tuple[PortMapping, ...]:
-        """The ports that are published now; exposed ones without a host port follow."""
-        taken = [
+    def published(self, record: ContainerRecord) -> tuple[PortMapping, ...]:
+        """The ports that are published now."""
+        return tuple(
             PortMapping(
                 container_port=row.container_port,
                 host_port=row.host_port,
@@ -342,25 +331,16 @@ class Networking:
                 protocol=row.protocol,
             )
             for row in self._records.ports(record.id)
-        ]
-        return tuple(taken)
+        )
 
     def endpoints(self, record: ContainerRecord) -> tuple[EndpointInfo, ...]:
         """Its places in networks while it runs."""
         rows = self._records.endpoints(container_id=record.id)
-        if not rows:
-            return ()
-        known = {row.id: parse_network(row.document) for row in self._records.all()}
+        known = self._known() if rows else {}
         return tuple(endpoint_info(known[row.network_id], row.document) for row in rows)
 
-    def facts(self) -> tuple[Sequence[Network], Sequence[Endpoint]]:
-        """All networks and the endpoints of running containers, for the driver's repairs."""
-        return facts(self._records)
-
-    def recover(self) -> None:
-        """Make links and firewall agree with the facts, after a crash."""
-        if isinstance(self._driver, BridgeDriver) and self._records.all():
-            self._driver.recover()
+    def _known(self) -> dict[str, Network]:
+        return {row.id: parse_network(row.document) for row in self._records.all()}
 
 
 def facts(records: Records) -> tuple[Sequence[Network], Sequence[Endpoint]]:
@@ -381,10 +361,3 @@ def _exposed(text: str) -> PortMapping:
 def _pid_of(directory: Path) -> int:
     run = read_run(directory)
     return run.pid if run else 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""

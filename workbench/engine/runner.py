@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.build.request import RunSettings
+from workbench.engine.host_files import host_resolvers
 from workbench.engine.layout import StateDirectory
 from workbench.engine.locks import held, wait_until_free
 from workbench.engine.names import new_id
@@ -72,11 +73,10 @@ class StepRunner:
         process: Process,
         settings: RunSettings,
     ) -> None:
-        host = files.parse_resolvers(_text(Path("/etc/resolv.conf")))
         extra = [files.parse_extra_host(line) for line in settings.extra_hosts]
         (where / "hostname").write_text(files.hostname_file(_HOSTNAME))
         (where / "hosts").write_text(files.hosts_file((), extra))
-        (where / "resolv.conf").write_text(files.host_resolv_conf(host))
+        (where / "resolv.conf").write_text(files.host_resolv_conf(host_resolvers()))
         Bundle.write(where, self._spec(where, id, process, settings), tuple(mounts))
         MonitorSettings(id=id, log=LogSettings(driver="none")).write(where)
 
@@ -143,10 +143,3 @@ def _kill_on(cancel: threading.Event, done: threading.Event, attachment: Attachm
         if cancel.is_set():
             attachment.signal(9)
             return
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""

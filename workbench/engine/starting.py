@@ -50,7 +50,7 @@ class Starter:
         with held(self._directory.lock(record.id)):
             if self._inventory.observe(record).running:
                 raise NotModified(f"container {record.name} is already running")
-            with self._spawn(record, options) as session:
+            with self._spawn(record) as session:
                 try:
                     self._begin(record, options, session)
                 except WorkbenchError as error:
@@ -67,7 +67,7 @@ class Starter:
         stdin: BinaryIO | None = None,
     ) -> None:
         """Run it to its end; it is tied to this call, and killed where the call is left early."""
-        with self._spawn(record, options) as session:
+        with self._spawn(record) as session:
             try:
                 attachment = self._attached(record, options, session, stdin is not None, report)
             except WorkbenchError as error:
@@ -90,10 +90,11 @@ class Starter:
         """A session with the monitor that watches it. Raises NotFound where none does."""
         return Session.connect(self._directory.container(record.id))
 
-    def _spawn(self, record: ContainerRecord, options: RunOptions) -> Session:
+    def _spawn(self, record: ContainerRecord) -> Session:
+        """A monitor for it, once what an earlier run left behind is gone."""
         where = self._directory.container(record.id)
         clear(where)
-        self._networking.prepare(record, options, where)
+        self._networking.detach(record)
         return self._launcher.spawn(where)
 
     def _begin(self, record: ContainerRecord, options: RunOptions, session: Session) -> None:
@@ -133,7 +134,7 @@ class Starter:
 
     def _started(self, record: ContainerRecord) -> None:
         self._containers.started(record.id, time.time_ns())
-        self._happenings.add("container", "start", record.id, _attributes(record))
+        self._happenings.of_container(record, "start")
 
     def _failed(self, record: ContainerRecord, error: WorkbenchError) -> None:
         """It never ran: say so in the facts, with Docker's exit code."""
@@ -156,7 +157,3 @@ def _feed(attachment: Attachment, stdin: BinaryIO) -> None:
         attachment.close_stdin()
     except (OSError, ValueError):
         return
-
-
-def _attributes(record: ContainerRecord) -> dict[str, str]:
-    return {"name": record.name, "image": record.image}

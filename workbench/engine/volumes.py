@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -108,14 +107,14 @@ class Volumes:
 
     # -- used by containers
 
-    def for_mount(self, mount: MountOption, image: Image) -> tuple[str, bool]:
-        """The name of the volume that a mount means, made where it is missing; and whether it was.
+    def for_mount(self, mount: MountOption, image: Image) -> str:
+        """The name of the volume that a mount means, made where it is missing.
 
         A volume that is used for the first time takes what the image has at the target, unless
         ``nocopy``; as in Docker, only while it is empty.
         """
         name = _check(mount.source) if mount.source else new_id()
-        made = self._add(
+        self._add(
             VolumeRecord(
                 name=name,
                 created_ns=time.time_ns(),
@@ -129,7 +128,7 @@ class Volumes:
             if not any(data.iterdir()):
                 self._images.copy_tree(image, mount.target, data)
             self._records.populated(name)
-        return name, made
+        return name
 
     def path(self, name: str, subpath: str = "") -> Path:
         """Where the files lie. ``subpath`` cannot leave the volume. Raises InvalidInput."""
@@ -166,16 +165,6 @@ class Volumes:
             anonymous=record.anonymous,
             users=tuple(self._records.users(record.name)),
         )
-
-
-def disk_usage(path: Path) -> int:
-    """Bytes on disk below ``path``; what vanishes or cannot be read counts as nothing."""
-    total = 0
-    for folder, _, files in os.walk(path, onerror=None):
-        for name in files:
-            with suppress(OSError):
-                total += os.lstat(f"{folder}/{name}").st_blocks * 512
-    return total
 
 
 def _check(name: str) -> str:

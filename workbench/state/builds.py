@@ -24,7 +24,7 @@ class Builds:
         self._database = database
 
     def cached(self, key: str) -> str | None:
-        """The document kept under a cache key; its last use is noted."""
+        """The document kept under a cache key."""
         row = self._database.row("SELECT document FROM build_cache WHERE key = ?", key)
         return str(row["document"]) if row else None
 
@@ -33,14 +33,6 @@ class Builds:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?)", (key, document, now, now)
-            )
-
-    def used(self, keys: list[str]) -> None:
-        """Note that these entries were of use, for pruning by age."""
-        now = time.time_ns()
-        with self._database.transaction() as connection:
-            connection.executemany(
-                "UPDATE build_cache SET used_ns = ? WHERE key = ?", [(now, key) for key in keys]
             )
 
     def entries(self) -> list[tuple[str, str, int]]:

@@ -138,10 +138,6 @@ class Containers:
                 " name."
             ) from error
 
-    def change(self, id: str, *, options: str, settled: str) -> None:
-        """Replace the documents, as ``update`` does."""
-        self._update(id, "options = ?, settled = ?", options, settled)
-
     def remove(self, id: str) -> None:
         """Forget it, with its endpoints, ports and uses of volumes."""
         with self._database.transaction() as connection:
